@@ -1,0 +1,1 @@
+"""Data sets: skeletons, readers, synthetic people, crops, augmentation and targets."""

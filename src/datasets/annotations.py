@@ -1,0 +1,179 @@
+"""The annotation record: one split of one release as a few flat arrays, whatever file it came from."""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from src.datasets.images import read_image
+from src.datasets.skeletons import Skeleton, joint_map
+from src.errors import UserError
+
+UNLABELLED, HIDDEN, VISIBLE = 0, 1, 2
+
+
+class Person(NamedTuple):
+    """One person and the picture that shows them; the arguments of a crop come with it.
+
+    image (H, W, 3) uint8 RGB; joints (J, 2) float32 in pixels; visible (J,) int8 (0 unlabelled, 1 hidden,
+    2 visible); center (2,) float32; the reference box has a side of 200 scale pixels before `enlarge`
+    multiplies it and `shift` scale pixels are added to the centre's y; norm is the length by which the
+    metric of the data set divides, NaN where it has none.
+    """
+
+    image: np.ndarray
+    joints: np.ndarray
+    visible: np.ndarray
+    center: np.ndarray
+    scale: float
+    enlarge: float
+    shift: float
+    norm: float
+
+
+class People(Protocol):
+    """What crops are cut from: annotations of a release, or people drawn on the fly."""
+
+    name: str
+    skeleton: Skeleton
+
+    def __len__(self) -> int: ...
+
+    def person(self, index: int) -> Person: ...
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """One split of one release. N people; no Python object per person.
+
+    name: for messages, e.g. "mpii valid". root: the folder that `images` (N,) bytes are relative to.
+    joints (N, J, 2) float32, 0-based pixels; visible (N, J) int8. center (N, 2), scale (N,) float32, raw;
+    enlarge, shift (N,) float32: the crop rule of the release (see Person). norm (N,) float32.
+    index, person (N,) int64: which picture of the release, and which person in it.
+
+    The arrays lie in shared memory, so that loader workers, forked or spawned, do not copy them.
+    """
+
+    name: str
+    skeleton: Skeleton
+    root: Path
+    images: np.ndarray
+    joints: np.ndarray
+    visible: np.ndarray
+    center: np.ndarray
+    scale: np.ndarray
+    enlarge: np.ndarray
+    shift: np.ndarray
+    norm: np.ndarray
+    index: np.ndarray
+    person_id: np.ndarray
+
+    def __post_init__(self) -> None:
+        for field, dtype in _DTYPES.items():
+            object.__setattr__(self, field, np.ascontiguousarray(getattr(self, field), dtype))
+        self._check()
+        for field in _ARRAYS:
+            object.__setattr__(self, field, _share(getattr(self, field)))
+
+    def _check(self) -> None:
+        count, joints = len(self.images), self.skeleton.num_joints
+        for field in _ARRAYS:
+            shape = {"joints": (count, joints, 2), "visible": (count, joints), "center": (count, 2)}
+            expected = shape.get(field, (count,))
+            found = getattr(self, field).shape
+            if found != expected:
+                raise UserError(f"{self.name}: {field} has shape {found}, expected {expected}")
+        labelled = self.visible > UNLABELLED
+        _refuse(~np.isfinite(self.joints).all(2) & labelled, self, "a joint that is not a finite number")
+        _refuse(~np.isfinite(self.center).all(1), self, "a centre that is not a finite number")
+        _refuse(~(self.scale > 0), self, "a scale that is not positive")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def path(self, index: int) -> Path:
+        """Where the picture of person `index` lies."""
+        return self.root / self.images[index].decode()
+
+    def person(self, index: int) -> Person:
+        """Person `index` with the picture read from disk. Raises BadImage if that fails."""
+        return Person(
+            read_image(self.path(index)),
+            self.joints[index],
+            self.visible[index],
+            self.center[index],
+            float(self.scale[index]),
+            float(self.enlarge[index]),
+            float(self.shift[index]),
+            float(self.norm[index]),
+        )
+
+    def select(self, rows: np.ndarray, name: str | None = None) -> "Annotations":
+        """The people at `rows` (indices or a mask), in that order."""
+        chosen: dict[str, Any] = {field: getattr(self, field)[rows] for field in _ARRAYS}
+        return replace(self, name=name or self.name, **chosen)
+
+    def with_skeleton(self, target: Skeleton) -> "Annotations":
+        """The same people in the joints of another skeleton, matched by name; those missing are unlabelled."""
+        if target == self.skeleton:
+            return self
+        source = joint_map(self.skeleton, target)
+        known = source >= 0
+        if not known.any():
+            raise UserError(f"{self.name}: skeleton {target.name} shares no joint with {self.skeleton.name}")
+        joints = np.where(known[:, None], self.joints[:, source], 0)
+        visible = np.where(known, self.visible[:, source], UNLABELLED)
+        return replace(self, skeleton=target, joints=joints, visible=visible)
+
+    # Arrays travel to spawned workers as handles of their shared memory, not as copies.
+    def __getstate__(self) -> dict[str, Any]:
+        state = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {key: torch.from_numpy(_bytes(v)) if key in _ARRAYS else v for key, v in state.items()} | {
+            "dtypes": {key: (state[key].dtype.str, state[key].shape) for key in _ARRAYS}
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        layouts = state.pop("dtypes")
+        for key, value in state.items():
+            if key in layouts:
+                dtype, shape = layouts[key]
+                value = value.numpy().view(dtype).reshape(shape)
+            object.__setattr__(self, key, value)
+
+
+_DTYPES: dict[str, Any] = {
+    "joints": np.float32,
+    "visible": np.int8,
+    "center": np.float32,
+    "scale": np.float32,
+    "enlarge": np.float32,
+    "shift": np.float32,
+    "norm": np.float32,
+    "index": np.int64,
+    "person_id": np.int64,
+}
+_ARRAYS = ("images", *_DTYPES)
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+    return array.reshape(-1).view(np.uint8)
+
+
+def _share(array: np.ndarray) -> np.ndarray:
+    """The same array in shared memory; an empty one, which has none, as it is."""
+    if not array.size:
+        return array
+    memory = torch.from_numpy(_bytes(np.ascontiguousarray(array)).copy()).share_memory_()
+    return memory.numpy().view(array.dtype).reshape(array.shape)
+
+
+def _refuse(bad: np.ndarray, people: Annotations, what: str) -> None:
+    if bad.any():
+        row = int(np.argwhere(bad)[0][0])
+        count = int(np.unique(np.argwhere(bad)[:, 0]).size)
+        raise UserError(
+            f"{people.name}: person {row} ({people.images[row].decode(errors='replace')}) has {what}"
+            f" ({count} of {len(people)} people)"
+        )

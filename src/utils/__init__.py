@@ -1,0 +1,1 @@
+"""The wiring that tasks share: options, experiments, the training loop, pictures."""
