@@ -22,7 +22,7 @@ def shared_data() -> Callable[[str], Path]:
     def folder(name: str) -> Path:
         path = BESIDE / "data" / name
         if not path.is_dir():
-            pytest.skip(f"no sample of {name} beside the checkout; data/README.md says how to get the data set")
+            pytest.skip(f"no sample of {name} beside the checkout; data/README.md says how to get it")
         return path
 
     return folder

@@ -1,0 +1,124 @@
+"""Networks: the table of their names, how to build one, and the one way to open a checkpoint.
+
+Importing this module is quick, since torch and the networks are imported on use; options are checked with it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from src.errors import UserError, suggest
+
+if TYPE_CHECKING:
+    import torch
+
+    from src.models.layers import PoseNetwork
+
+
+class Architecture(NamedTuple):
+    """Where a network is defined, and the number that its input side is a multiple of, given its config."""
+
+    module: str
+    class_name: str
+    input_multiple: Callable[..., int]
+
+
+def _hourglass_multiple(depth: int = 4, **_: Any) -> int:
+    return 4 * 2**depth  # the stem divides by 4, each level of an hourglass by 2
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "hg": Architecture("src.models.hourglass", "StackedHourglass", _hourglass_multiple),
+}
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """What a checkpoint holds for use: the network in eval mode, and what it is and expects.
+
+    arch, config: `build(arch, **config)` makes the network again, without its weights.
+    skeleton: plain dict of the joints, `src.datasets.skeletons.Skeleton.from_dict` reads it.
+    input_res: side of the square input in pixels.
+    weights: "ema" for the running average of the weights, which is preferred, or "model".
+    """
+
+    network: PoseNetwork
+    arch: str
+    config: dict[str, Any]
+    skeleton: dict[str, Any]
+    input_res: int
+    weights: str
+
+
+def architecture(arch: str) -> Architecture:
+    """The table's row for `arch`; UserError, with the nearest name, if there is none."""
+    if arch not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise UserError(f"there is no architecture {arch!r}{suggest(arch, ARCHITECTURES)}; known: {known}")
+    return ARCHITECTURES[arch]
+
+
+def check_input(arch: str, input_res: int, **config: Any) -> None:
+    """UserError unless the network `arch`, built with `config`, takes images of `input_res` pixels a side."""
+    multiple = architecture(arch).input_multiple(**config)
+    if input_res < multiple or input_res % multiple:
+        nearest = max(1, round(input_res / multiple)) * multiple
+        raise UserError(
+            f"an input of {input_res} px does not suit {arch}: "
+            f"the side must be a multiple of {multiple}, the nearest is {nearest}"
+        )
+
+
+def build(arch: str, num_joints: int, **config: Any) -> PoseNetwork:
+    """A network with fresh weights.
+
+    arch: a name in ARCHITECTURES.
+    num_joints: J.
+    config: the other arguments of its class; those left out take its defaults.
+
+    Raises UserError for an unknown architecture or argument.
+    """
+    row = architecture(arch)
+    network_class = getattr(import_module(row.module), row.class_name)
+    signature = inspect.signature(network_class)
+    for name in config:
+        if name not in signature.parameters:
+            known = ", ".join(signature.parameters)
+            raise UserError(
+                f"{arch} has no argument {name!r}{suggest(name, signature.parameters)}; known: {known}"
+            )
+    arguments = signature.bind(num_joints=num_joints, **config)
+    arguments.apply_defaults()  # stored with the weights: a later change of a default changes no checkpoint
+    network: PoseNetwork = network_class(**arguments.arguments)
+    network.arch, network.config = arch, dict(arguments.arguments)
+    return network
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
+    """Open a checkpoint of ours: the network on `device`, in eval mode, and what belongs to it.
+
+    Raises UserError for a file that is missing, damaged, not a checkpoint of ours, or unsafe (see
+    `src.models.checkpoint.read_checkpoint`), or whose weights do not fit its architecture.
+    """
+    from src.models.checkpoint import preferred_weights, read_checkpoint
+
+    checkpoint = read_checkpoint(path)
+    network = build(checkpoint["arch"], **checkpoint["config"])
+    weights = preferred_weights(checkpoint)
+    try:
+        network.load_state_dict(checkpoint[weights])
+    except RuntimeError as error:
+        raise UserError(f"{path}: its weights do not fit {network.arch} with {network.config}") from error
+    return LoadedModel(
+        network=network.to(device).eval(),
+        arch=network.arch,
+        config=network.config,
+        skeleton=checkpoint["skeleton"],
+        input_res=checkpoint["input_res"],
+        weights=weights,
+    )

@@ -1,0 +1,117 @@
+"""The blocks that the hourglass family is built of, and what every network has beside its layers.
+
+Shapes: B batch, C channels, H x W image, h x w = H/4 x W/4 (heatmap).
+"""
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class PoseNetwork(nn.Module):
+    """A network of the table in `src.models`, which sets `arch` and `config` when it builds one.
+
+    arch: its name in the table.
+    config: all its constructor's arguments, defaults included: `build(arch, **config)` makes it again.
+    joint_layers: the first word in the names of those layers whose shape depends on the number of joints.
+    stride: input pixels to a cell of the output.
+    """
+
+    arch: str
+    config: dict[str, Any]
+    joint_layers: ClassVar[tuple[str, ...]] = ()
+    stride: ClassVar[int] = 4
+
+
+class Normalise(nn.Module):
+    """(images - mean) / std, one value a colour; the identity until the buffers are set or loaded."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(3, 1, 1))
+        self.register_buffer("std", torch.ones(3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, 3, H, W)
+        return (images - self.mean) / self.std
+
+
+class ConvNormReLU(nn.Module):
+    """Convolution, batch normalisation, ReLU; `kernel` is odd and the padding keeps the size."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
+        self.norm = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.conv(x)), inplace=True)
+
+
+class Residual(nn.Module):
+    """Pre-activation bottleneck (He et al. 2016, identity mappings) of half the width inside.
+
+    The skip carries the input as it is, through a bare 1 x 1 convolution only where the width changes.
+    Every ReLU may work in place, because a normalisation before it has made a new tensor.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        middle = outputs // 2
+        self.norm1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, middle, 1)
+        self.norm2 = nn.BatchNorm2d(middle)
+        self.conv2 = nn.Conv2d(middle, middle, 3, padding=1)
+        self.norm3 = nn.BatchNorm2d(middle)
+        self.conv3 = nn.Conv2d(middle, outputs, 1)
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, inputs, h, w) -> (B, outputs, h, w)
+        y = self.conv1(F.relu(self.norm1(x), inplace=True))
+        y = self.conv2(F.relu(self.norm2(y), inplace=True))
+        y = self.conv3(F.relu(self.norm3(y), inplace=True))
+        return self.skip(x) + y
+
+
+def residuals(feats: int, modules: int) -> nn.Sequential:
+    """`modules` residual blocks in a row, (B, feats, h, w) -> (B, feats, h, w)."""
+    return nn.Sequential(*(Residual(feats, feats) for _ in range(modules)))
+
+
+class Stem(nn.Module):
+    """From the image to a quarter of its size.
+
+    The width does not shrink with `feats`: it is 64, 128 and `middle` before the last residual.
+    """
+
+    def __init__(self, feats: int, middle: int = 128) -> None:
+        super().__init__()
+        self.entry = ConvNormReLU(3, 64, kernel=7, stride=2)
+        self.residual1 = Residual(64, 128)
+        self.residual2 = Residual(128, middle)
+        self.residual3 = Residual(middle, feats)
+
+    def forward(self, images: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, feats, H/4, W/4)
+        x = self.residual1(self.entry(images))  # (B, 128, H/2, W/2)
+        x = F.max_pool2d(x, 2)
+        return self.residual3(self.residual2(x))
+
+
+class Hourglass(nn.Module):
+    """Halve the map `depth` times, climb back by nearest neighbour, and add a skip at every size."""
+
+    def __init__(self, depth: int, feats: int, modules: int = 1) -> None:
+        super().__init__()
+        self.skip = residuals(feats, modules)
+        self.down = residuals(feats, modules)
+        self.inner = Hourglass(depth - 1, feats, modules) if depth > 1 else residuals(feats, modules)
+        self.up = residuals(feats, modules)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, feats, h, w) -> (B, feats, h, w)
+        low = self.down(F.max_pool2d(x, 2))  # (B, feats, h/2, w/2)
+        low = self.up(self.inner(low))
+        return self.skip(x) + F.interpolate(low, scale_factor=2.0)

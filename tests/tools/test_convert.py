@@ -1,0 +1,216 @@
+"""Old checkpoints: recognised, converted, answered alike; everything else refused in one line."""
+
+import argparse
+import importlib.util
+import os
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from src.models import load
+from src.models.checkpoint import describe, save_checkpoint
+
+
+def import_path(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+Outcome = tuple[int | str | None, str, Path]
+
+convert = import_path(Path(__file__).resolve().parents[2] / "tools" / "convert.py")
+
+
+@pytest.fixture
+def weights(shared_fixtures: Path) -> ModuleType:
+    """The module that makes the weights and inputs of the fixtures."""
+    return import_path(shared_fixtures / "weights.py")
+
+
+def status_of(arguments: list[str]) -> int | str | None:
+    """The exit status of the command line."""
+    try:
+        convert.main(arguments)
+    except SystemExit as stopped:
+        return stopped.code
+    return 0
+
+
+def data_parallel(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {prefix + name: value for name, value in state.items()}
+
+
+# fixture, what its code wraps the weights in, and what is to be said
+SOURCES = [
+    (
+        "adversarial_pose_hg",
+        lambda state: {"netHg": state, "optimHg": {"state": {}}, "epoch": 3},
+        "adversarial-pose-pytorch (hourglass): hg, 16 joints (mpii), stacks 8, feats 256, modules 1, depth 4",
+    ),
+    (
+        "adversarial_pose_hg_small",
+        lambda state: data_parallel(state, "module."),
+        "adversarial-pose-pytorch (hourglass): hg, 16 joints (mpii), stacks 2, feats 32, modules 1, depth 4",
+    ),
+    (
+        "princeton_hourglass_2",
+        lambda state: {"state_dict": data_parallel(state, "model.module."), "epoch": 9},
+        "pytorch_stacked_hourglass (princeton-vl): hg, 16 joints (mpii), stacks 2, feats 256",
+    ),
+    (
+        "pytorch_pose_hg_2x1",
+        lambda state: {"state_dict": data_parallel(state, "module."), "best_acc": np.float64(0.87)},
+        "pytorch-pose (hourglass): hg, 16 joints (mpii), stacks 2, feats 256, modules 1, depth 4, stem_",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "wrap", "said"), SOURCES, ids=[name for name, _, _ in SOURCES])
+def test_converted_network_answers_alike(weights, tmp_path, capsys, name, wrap, said):
+    fixture, expected = weights.load(name)
+    old, new = tmp_path / "old.pth", tmp_path / "new.pth"
+    torch.save(wrap(weights.state_dict(fixture)), old, _use_new_zipfile_serialization=False)
+    convert.main([str(old), "--out", str(new)])
+    assert said in capsys.readouterr().out
+
+    model = load(new)
+    with torch.inference_mode():
+        outputs = model.network(weights.image(fixture))
+    assert (model.input_res, model.skeleton["name"]) == (256, "mpii")
+    for output, answer in zip(outputs, expected, strict=True):
+        assert (output - answer).abs().max() < 1e-4 * answer.abs().max()  # measured: below 2e-6
+
+
+@pytest.fixture
+def small(weights: ModuleType) -> dict[str, torch.Tensor]:
+    """The smallest old checkpoint."""
+    return weights.state_dict(weights.load("adversarial_pose_hg_small")[0])
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    """Converts what it is given; gives the exit status, what was said, and the path of the new file."""
+
+    def run(content: object, *arguments: str) -> Outcome:
+        old, new = tmp_path / "old.pth", tmp_path / "new.pth"
+        torch.save(content, old)
+        status = status_of([str(old), "--out", str(new), *arguments])
+        captured = capsys.readouterr()
+        return status, captured.out + captured.err, new
+
+    return run
+
+
+def refused(result: Outcome) -> str:
+    """The message of a refusal: one line, exit status 2, nothing written."""
+    status, said, new = result
+    assert status == 2 and said.startswith("error: ") and said.count("\n") == 1 and not new.exists()
+    return said
+
+
+def test_dead_convolutions_are_counted(weights, run):
+    fixture, _ = weights.load("princeton_hourglass_2")
+    status, said, new = run(weights.state_dict(fixture))
+    assert status == 0 and "left out: skip convolutions that the source never uses (58 tensors)" in said
+    parameters = sum(p.numel() for p in load(new).network.parameters())
+    assert parameters == 6_570_400 == fixture["parameters"] - 28 * (256 * 256 + 256) - (128 * 128 + 128)
+
+
+def test_what_else_the_file_held_is_said(small, run):
+    status, said, _ = run({"netHg": small, "netD": {}, "optimHg": {}, "kt": 0.5})
+    assert status == 0 and "left out: netD, optimHg, kt" in said
+
+
+def test_counters_of_batches_may_be_absent(small, run):
+    status, _, new = run({name: value for name, value in small.items() if "num_batches" not in name})
+    assert status == 0 and load(new).network.get_buffer("stem.entry.norm.num_batches_tracked") == 0
+
+
+def test_mean_colour_moves_into_the_network(weights, small, run):
+    _, _, new = run(small)
+    plain = load(new).network
+    new.unlink()
+    _, _, new = run(small, "--mean", "0.4404", "0.4440", "0.4327")
+    images = torch.rand(1, 3, 64, 64)
+    mean = torch.tensor([0.4404, 0.4440, 0.4327]).view(3, 1, 1)
+    with torch.inference_mode():
+        torch.testing.assert_close(load(new).network(images)[-1], plain(images - mean)[-1])
+
+
+def test_two_modules_and_both_orders_of_levels(weights):
+    names = [f"hg.0.hg.{level}.{place}.0.x" for level in (0, 1) for place in range(3)]
+    for innermost, other in ((0, 1), (1, 0)):
+        old = {name: torch.zeros(1) for name in [*names, f"hg.0.hg.{innermost}.3.1.x"]}
+        renamed = convert.rename(old, convert.level_rules(old))
+        order = dict(zip(old, renamed, strict=True))
+        assert order[f"hg.0.hg.{other}.2.0.x"] == "stacks.0.hourglass.up.0.x"
+        assert order[f"hg.0.hg.{innermost}.1.0.x"] == "stacks.0.hourglass.inner.down.0.x"
+        assert order[f"hg.0.hg.{innermost}.3.1.x"] == "stacks.0.hourglass.inner.inner.1.x"
+
+
+@pytest.mark.parametrize("number", [np.float64(0.5), np.float32(0.5), np.int64(3), np.bool_(True)])
+@pytest.mark.parametrize("module", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
+def test_numpy_numbers_are_read(small, run, tmp_path, number, module):
+    old, new = tmp_path / "numpy.pth", tmp_path / "new.pth"
+    torch.save({"state_dict": small, "best_acc": number}, old, _use_new_zipfile_serialization=False)
+    for spelling in (b"numpy._core.multiarray", b"numpy.core.multiarray"):  # NumPy 2 and 1
+        old.write_bytes(old.read_bytes().replace(spelling + b"\nscalar", module + b"\nscalar"))
+    assert module + b"\nscalar" in old.read_bytes()
+    assert status_of([str(old), "--out", str(new)]) == 0
+
+
+def test_other_objects_are_refused_by_name(small, run, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path / 'touched'}",)
+
+    assert "holds argparse.Namespace" in refused(run({"state_dict": small, "args": argparse.Namespace(lr=1)}))
+    assert "_reconstruct" in refused(run({"state_dict": small, "losses": np.zeros(3)}))
+    assert f"holds {os.system.__module__}.system" in refused(run({"state_dict": small, "x": Bomb()}))
+    assert not (tmp_path / "touched").exists()
+
+
+def test_files_of_no_known_source_are_refused(weights, small, run):
+    assert "of no known source: its first weight is 'x'" in refused(run({"x": torch.zeros(1)}))
+    assert "has no weights under any known name" in refused(run({"epoch": 3}))
+    assert "has no weights" in refused(run([1, 2]))
+    small.pop("res3.conv1.weight")
+    said = refused(run(small))
+    assert "looks like adversarial-pose" in said and "but stem.residual3.conv1.weight is missing" in said
+    small.pop("score.0.weight")
+    assert "is incomplete: 'heads.0.weight'" in refused(run(small))
+    discriminator = weights.state_dict(weights.load("adversarial_pose_discriminator_small")[0])
+    assert "stem.entry.conv.weight is of shape (64, 19, 3, 3), not" in refused(run({"netHg": discriminator}))
+
+
+def test_options_that_do_not_suit_are_refused(small, run):
+    assert "predicts 16 joints, but coco has 17" in refused(run(small, "--skeleton", "coco"))
+    assert "multiple of 64" in refused(run(small, "--input-res", "250"))
+
+
+def test_files_are_not_overwritten_nor_converted_twice(small, run, tmp_path, capsys):
+    _, _, new = run(small)
+    before = new.read_bytes()
+    assert status_of([str(tmp_path / "old.pth"), "--out", str(new)]) == 2
+    assert "exists already" in capsys.readouterr().err and new.read_bytes() == before
+    assert status_of([str(new), "--out", str(tmp_path / "newer.pth")]) == 2
+    assert "of this project already" in capsys.readouterr().err
+    model = load(new)
+    save_checkpoint(tmp_path / "copy.pth", describe(model.network, model.skeleton, model.input_res))
+    assert load(tmp_path / "copy.pth").config == model.config
+
+
+def test_missing_file_and_folder(tmp_path, capsys):
+    for old, said in ((tmp_path / "none.pth", "there is no checkpoint"), (tmp_path, "is a folder")):
+        assert status_of([str(old), "--out", str(tmp_path / "new.pth")]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_help_names_the_sources(capsys):
+    assert status_of(["--help"]) == 0 and "princeton-vl" in capsys.readouterr().out
