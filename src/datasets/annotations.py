@@ -36,8 +36,11 @@ class Person(NamedTuple):
 class People(Protocol):
     """What crops are cut from: annotations of a release, or people drawn on the fly."""
 
-    name: str
-    skeleton: Skeleton
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def skeleton(self) -> Skeleton: ...
 
     def __len__(self) -> int: ...
 
@@ -86,9 +89,11 @@ class Annotations:
             if found != expected:
                 raise UserError(f"{self.name}: {field} has shape {found}, expected {expected}")
         labelled = self.visible > UNLABELLED
-        _refuse(~np.isfinite(self.joints).all(2) & labelled, self, "a joint that is not a finite number")
-        _refuse(~np.isfinite(self.center).all(1), self, "a centre that is not a finite number")
-        _refuse(~(self.scale > 0), self, "a scale that is not positive")
+        broken = ~np.isfinite(self.joints).all(2) & labelled
+        refuse_people(broken, self.name, self.images, "a joint that is not a finite number")
+        broken = ~np.isfinite(self.center).all(1)
+        refuse_people(broken, self.name, self.images, "a centre that is not a finite number")
+        refuse_people(~(self.scale > 0), self.name, self.images, "a scale that is not positive")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -110,13 +115,17 @@ class Annotations:
             float(self.norm[index]),
         )
 
+    def require_joints(self) -> None:
+        """UserError if somebody has no labelled joint, and so nothing to be trained or scored on."""
+        refuse_people((self.visible == UNLABELLED).all(1), self.name, self.images, "no labelled joint")
+
     def select(self, rows: np.ndarray, name: str | None = None) -> "Annotations":
         """The people at `rows` (indices or a mask), in that order."""
         chosen: dict[str, Any] = {field: getattr(self, field)[rows] for field in _ARRAYS}
         return replace(self, name=name or self.name, **chosen)
 
     def with_skeleton(self, target: Skeleton) -> "Annotations":
-        """The same people in the joints of another skeleton, matched by name; those missing are unlabelled."""
+        """The same people in another skeleton's joints, matched by name; those missing are unlabelled."""
         if target == self.skeleton:
             return self
         source = joint_map(self.skeleton, target)
@@ -130,7 +139,7 @@ class Annotations:
     # Arrays travel to spawned workers as handles of their shared memory, not as copies.
     def __getstate__(self) -> dict[str, Any]:
         state = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {key: torch.from_numpy(_bytes(v)) if key in _ARRAYS else v for key, v in state.items()} | {
+        return {key: _memory(value) if key in _ARRAYS else value for key, value in state.items()} | {
             "dtypes": {key: (state[key].dtype.str, state[key].shape) for key in _ARRAYS}
         }
 
@@ -169,11 +178,17 @@ def _share(array: np.ndarray) -> np.ndarray:
     return memory.numpy().view(array.dtype).reshape(array.shape)
 
 
-def _refuse(bad: np.ndarray, people: Annotations, what: str) -> None:
-    if bad.any():
-        row = int(np.argwhere(bad)[0][0])
-        count = int(np.unique(np.argwhere(bad)[:, 0]).size)
-        raise UserError(
-            f"{people.name}: person {row} ({people.images[row].decode(errors='replace')}) has {what}"
-            f" ({count} of {len(people)} people)"
-        )
+def _memory(array: np.ndarray) -> torch.Tensor:
+    """The tensor whose shared memory a whole array lies in; numpy keeps it as the base of its views."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    return owner if isinstance(owner, torch.Tensor) else torch.from_numpy(_bytes(array))
+
+
+def refuse_people(bad: Any, name: str, images: np.ndarray, what: str) -> None:
+    """UserError that names the first of the people (N,) or joints (N, J) that are `bad`, if any is."""
+    rows = np.unique(np.argwhere(bad)[:, 0])
+    if rows.size:
+        first = f"person {rows[0]} ({images[rows[0]].decode(errors='replace')})"
+        raise UserError(f"{name}: {first} has {what} ({rows.size} of {len(images)} people)")

@@ -237,5 +237,6 @@ SKELETONS: dict[str, Skeleton] = {s.name: s for s in (MPII, LSP, COCO, FLIC, PEN
 def skeleton(name: str) -> Skeleton:
     """A skeleton by name; UserError, with the nearest name, if there is none."""
     if name not in SKELETONS:
-        raise UserError(f"there is no skeleton {name!r}{suggest(name, SKELETONS)}; known: {', '.join(SKELETONS)}")
+        known = ", ".join(SKELETONS)
+        raise UserError(f"there is no skeleton {name!r}{suggest(name, SKELETONS)}; known: {known}")
     return SKELETONS[name]

@@ -1,0 +1,115 @@
+"""Train a network that finds the joints of one person.
+
+python train.py --exp name                            the recipe of the stacked hourglass, synthetic people
+python train.py --exp name --dataset mpii             on MPII
+python train.py --exp name --config recipes/laptop.yaml
+python train.py -c name                               go on after an interruption
+"""
+
+import sys
+from collections.abc import Sequence
+
+import opts
+
+from src.utils.command import command, note
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> None:
+    args = opts.parse(sys.argv[1:] if argv is None else argv)
+
+    # Imported after the options are known to be right: --help and a mistake answer at once.
+    import torch
+    from torch import Tensor
+
+    from src import models
+    from src.datasets.augmentation import Augmentation
+    from src.datasets.crops import Batch, PersonCrops
+    from src.datasets.people import open_people
+    from src.datasets.skeletons import skeleton as named_skeleton
+    from src.datasets.targets import gaussian_heatmaps, target_cells, to_images
+    from src.evaluation.accuracy import HeatmapAccuracy
+    from src.losses.heatmap import LOSSES
+    from src.models.checkpoint import describe
+    from src.utils.device import autocast, choose_device, compiled, place
+    from src.utils.experiment import Experiment
+    from src.utils.optimization import Update, build_optimizer, parts_of
+    from src.utils.single_person import final_predictions, start_from, validate_heatmaps
+    from src.utils.training import Row, Run, fit
+
+    experiment = Experiment(args, opts.TASK)
+    device = choose_device(args.device)
+    torch.manual_seed(args.seed)
+
+    # data
+    skeleton = named_skeleton(args.skeleton) if args.skeleton else None
+    people = open_people(args, "train", skeleton, args.input_res)
+    augmentation = Augmentation(
+        args.scale_aug, args.rotate_aug, args.rotate_prob, args.flip_prob, args.color_aug
+    )
+    crops = PersonCrops(people, args.input_res, augmentation, args.seed)
+    valid_crops = PersonCrops(open_people(args, "valid", skeleton, args.input_res), args.input_res)
+
+    # network
+    skeleton = people.skeleton
+    network = models.build(args.arch, num_joints=skeleton.num_joints, **opts.network_config(args))
+    start_from(network, args.load_model)
+    place(network, device, args)
+
+    # loss: every stage of the network against the same heatmaps
+    loss_function = LOSSES[args.loss]
+    size = args.input_res // network.stride
+    radius = args.target_radius or -int(-3 * args.sigma // 1)
+
+    def evaluate(
+        model: torch.nn.Module, images: Tensor, target: Tensor, weight: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        outputs = model(images)
+        return outputs[-1], loss_function(outputs, target, weight)
+
+    evaluate = compiled(evaluate, args)
+
+    def forward(model: torch.nn.Module, batch: Batch, accuracy: HeatmapAccuracy) -> Tensor:
+        """The loss of a batch on the device; the joints found go into `accuracy`."""
+        cells, has_target = target_cells(batch["joints"], batch["visible"], args.input_res, size)
+        target = gaussian_heatmaps(cells, has_target, size, args.sigma, radius)
+        weight = (batch["visible"] > 0).float() if args.mask_unlabelled else None
+        with autocast(device, args.amp):
+            heatmaps, loss = evaluate(model, to_images(batch["image"], batch["color"]), target, weight)
+        accuracy.update(heatmaps.detach(), cells, has_target)
+        return loss
+
+    # optimizer
+    update = Update(network, build_optimizer(network.parameters(), args), args)
+    accuracy = HeatmapAccuracy(skeleton, device)
+
+    # the step
+    def learn(batch: Batch, rate: float) -> dict[str, Tensor]:
+        network.train()
+        update.set_rate(rate)
+        losses = []
+        for part, share in parts_of(batch, args.accumulate):
+            loss = forward(network, part, accuracy) * share
+            update.backward(loss)
+            losses.append(loss.detach())
+        update.apply()
+        return {"loss": torch.stack(losses).sum()}
+
+    def validate() -> Row:
+        return validate_heatmaps(
+            update.best_network, forward, valid_crops, HeatmapAccuracy(skeleton, device), run
+        )
+
+    # run
+    head = describe(network, skeleton.to_dict(), args.input_res)
+    run = Run(experiment, device, accuracy, head, update.weights, {"update": update})
+    if run.finished:
+        note(f"experiment {args.exp} is finished ({run.position.epoch} epochs); --epochs N goes on to N")
+    else:
+        fit(run, crops, learn, validate)
+    if args.final_predictions:
+        final_predictions(update.best_network, run)
+
+
+if __name__ == "__main__":
+    main()

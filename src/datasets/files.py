@@ -1,0 +1,148 @@
+"""Opening the files of releases: damaged or foreign ones become one clear line; nothing in them is run."""
+
+import json
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import scipy.io
+
+from src.errors import UserError
+
+_AGAIN = "download or copy it again"
+
+
+def load_mat(
+    path: Path, fields: Sequence[str], optional: Sequence[str] = (), **options: Any
+) -> dict[str, Any]:
+    """The named variables of a MATLAB file (version 7 or older), and those of `optional` that it has.
+
+    `options` are those of scipy.io.loadmat. Raises UserError if the file cannot be read or lacks one of
+    `fields`.
+    """
+    try:
+        content = scipy.io.loadmat(path, variable_names=[*fields, *optional], **options)
+    except NotImplementedError:
+        raise UserError(f"{path} is a MATLAB 7.3 file; save it from MATLAB with the option -v7") from None
+    except Exception as error:  # scipy raises errors of many types on a damaged file, MemoryError among them
+        raise UserError(f"{path} is damaged or no MATLAB file ({_line(error)}); {_AGAIN}") from None
+    return _require(content, fields, path)
+
+
+def load_h5(path: Path, fields: Sequence[str], optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """The named arrays of an HDF5 file, and those of `optional` that it has.
+
+    Raises UserError if the file cannot be read or lacks one of `fields`.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            found = [key for key in (*fields, *optional) if isinstance(file.get(key), h5py.Dataset)]
+            content = {key: file[key][()] for key in found}
+    except Exception as error:  # h5py raises OSError, RuntimeError, KeyError or ValueError on a damaged file
+        raise UserError(f"{path} is damaged or no HDF5 file ({_line(error)}); {_AGAIN}") from None
+    return _require(content, fields, path)
+
+
+def load_json(path: Path) -> Any:
+    """The content of a JSON file; UserError if it cannot be read."""
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged or no JSON file ({_line(error)}); {_AGAIN}") from None
+
+
+def load_lines(path: Path) -> list[str]:
+    """The lines of a text file that are not empty; UserError if it cannot be read."""
+    try:
+        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({_line(error)}); {_AGAIN}") from None
+
+
+def save_h5(path: Path, content: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as an HDF5 file: wholly, or not at all. UserError if the folder cannot be written."""
+    with _replacing(path) as unfinished, h5py.File(unfinished, "w") as file:
+        for key, array in content.items():
+            file.create_dataset(key, data=array)
+
+
+def save_mat(path: Path, content: Mapping[str, Any]) -> None:
+    """Write arrays as a MATLAB file: wholly, or not at all. UserError if the folder cannot be written."""
+    with _replacing(path) as unfinished:
+        scipy.io.savemat(unfinished, content, appendmat=False, do_compression=True, oned_as="column")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A path to write to; it replaces `path` when that has succeeded, and is removed when it has not."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def unpack_zip(archive: Path, target: Path) -> None:
+    """Unpack an archive as the folder `target`, wholly or not at all; a folder around everything is dropped.
+
+    UserError if the archive is damaged or the disk is full.
+    """
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as unfinished:
+        folder = Path(unfinished, "content")
+        try:
+            with zipfile.ZipFile(archive) as content:
+                content.extractall(folder)
+            inside = list(folder.iterdir())
+            os.replace(inside[0] if len(inside) == 1 and inside[0].is_dir() else folder, target)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise UserError(f"{archive} is damaged or no zip archive ({_line(error)}); {_AGAIN}") from None
+        except OSError as error:
+            raise UserError(f"{archive} cannot be unpacked into {target}: {error.strerror}") from None
+
+
+def check_shape(array: np.ndarray, shape: tuple[int | None, ...], what: str, path: Path) -> None:
+    """UserError unless `array` holds numbers and has this shape; None stands for any length."""
+    wanted = tuple(m if n is None else n for n, m in zip(shape, array.shape, strict=False))
+    if array.ndim != len(shape) or array.shape != wanted or array.dtype.kind not in "biuf":
+        expected = ", ".join("N" if n is None else str(n) for n in shape)
+        raise UserError(
+            f"{path}: {what} is {array.dtype} of shape {array.shape}, expected numbers of shape ({expected});"
+            " is it the right file?"
+        )
+
+
+def decode_names(names: np.ndarray, path: Path) -> np.ndarray:
+    """File names as (N,) bytes, from bytes, strings or rows (N, L) of character codes that end in zeros."""
+    if names.ndim == 2 and names.dtype.kind in "iuf":
+        codes = names.astype(np.uint8)
+        codes[np.logical_or.accumulate(codes == 0, axis=1)] = 0
+        return np.ascontiguousarray(codes).view(f"S{codes.shape[1]}")[:, 0]
+    if names.ndim == 1 and names.dtype.kind in "SUO":
+        return np.char.encode(names.astype(str)) if names.dtype.kind == "U" else names.astype(bytes)
+    raise UserError(
+        f"{path}: imgname is {names.dtype} of shape {names.shape}, expected names or character codes"
+    )
+
+
+def _require(content: Mapping[str, Any], fields: Sequence[str], path: Path) -> dict[str, Any]:
+    missing = [field for field in fields if field not in content]
+    if missing:
+        raise UserError(f"{path} has no {', '.join(missing)}; is it the right file?")
+    return dict(content)
+
+
+def _line(error: Exception) -> str:
+    """The first line of an error's text, or its type if it has none."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

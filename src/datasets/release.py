@@ -1,0 +1,85 @@
+"""What the readers of releases share: finding their files, and a few columns that releases leave out."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from src.datasets.annotations import UNLABELLED, Annotations
+from src.datasets.skeletons import Skeleton
+from src.errors import UserError
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Release:
+    """One release as its authors distribute it, and what to do with it.
+
+    dataset: the name on command lines. source: what to download, and where from. layout: what must then lie
+    in the data folder. read(data_dir, split, valid_share): the annotations of one of the `splits`.
+    prepare(data_dir): makes the files that the reader wants of those that were downloaded, unless they are
+    there; returns a line that says what it did.
+    """
+
+    dataset: str
+    source: str
+    layout: str
+    read: Callable[[Path, str, float], Annotations]
+    prepare: Callable[[Path], str]
+    splits: tuple[str, ...] = SPLITS
+
+    def find(self, data_dir: Path, candidates: Iterable[str]) -> Path:
+        """The first of the candidates, paths relative to `data_dir`, that exists.
+
+        Raises UserError, which says what to download and where it goes, if there is none.
+        """
+        candidates = list(candidates)
+        for candidate in candidates:
+            if (data_dir / candidate).exists():
+                return data_dir / candidate
+        raise self.missing(data_dir, candidates)
+
+    def missing(self, data_dir: Path, candidates: Iterable[str]) -> UserError:
+        """The error that none of the candidates is in `data_dir`: what to download, and where it goes."""
+        what = f"{data_dir} holds no {' or '.join(candidates)}"
+        if not data_dir.is_dir():
+            what = f"folder {data_dir} does not exist"
+        check = f"python data/prepare.py {self.dataset} --data-dir {data_dir} --check"
+        return UserError(f"{self.dataset}: {what}; {self.how_to_get(data_dir)}; `{check}` checks it")
+
+    def how_to_get(self, data_dir: Path) -> str:
+        """What to download, and where it goes."""
+        return f"get {self.source}, so that {data_dir} holds {self.layout}"
+
+
+def distances(joints: np.ndarray, visible: np.ndarray, ends: tuple[int, int]) -> np.ndarray:
+    """The distance (N,) between two joints of each person, NaN where one of them is unlabelled.
+
+    joints (N, J, 2), visible (N, J), ends: the two joints.
+    """
+    first, second = ends
+    labelled = (visible[:, first] > UNLABELLED) & (visible[:, second] > UNLABELLED)
+    return np.where(labelled, np.linalg.norm(joints[:, first] - joints[:, second], axis=1), np.nan)
+
+
+def torso_lengths(joints: np.ndarray, visible: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """The torso (N,) that PCK divides by, from left shoulder to right hip; NaN where an end is unlabelled."""
+    return distances(joints, visible, skeleton.torso)
+
+
+def number_pictures(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For releases that number nothing: which picture each of (N,) names is, and which person in it.
+
+    Pictures count from 0 in order of first appearance, people within their picture. Returns (N,), (N,) int64.
+    """
+    _, first, inverse = np.unique(images, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    index = rank[inverse]
+    order = np.argsort(index, kind="stable")
+    starts = np.searchsorted(index[order], np.arange(len(first)))
+    person = np.empty(len(images), np.int64)
+    person[order] = np.arange(len(images)) - starts[index[order]]
+    return index, person

@@ -1,0 +1,59 @@
+"""The accuracy that is shown while training: joints found in their heatmap, to a twentieth of its side."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from src.datasets.skeletons import Skeleton
+from src.evaluation.decode import argmax_cells
+
+
+class HeatmapAccuracy:
+    """Joints found and joints counted, summed on the device over an epoch.
+
+    A joint is found if its arg-max cell is within size / 20 cells of the true one: half a tenth of the map,
+    as in the stacked hourglass' training. Sums over an epoch, unlike means of batches, do not depend on the
+    batch size, and add up over processes: `correct` and `counted` (J,) int64 are all the state there is.
+
+    A map without a positive value is judged by its arg-max like any other: under a softmax loss only the
+    differences within a map have a meaning.
+    """
+
+    def __init__(self, skeleton: Skeleton, device: torch.device) -> None:
+        self.joints = list(skeleton.accuracy_joints)
+        self.correct = torch.zeros(skeleton.num_joints, dtype=torch.int64, device=device)
+        self.counted = torch.zeros_like(self.correct)
+
+    def reset(self) -> None:
+        """Forget what was counted."""
+        self.correct.zero_()
+        self.counted.zero_()
+
+    @torch.no_grad()
+    def update(self, heatmaps: Tensor, cells: Tensor, counts: Tensor) -> None:
+        """Count a batch; does not wait for the device.
+
+        heatmaps (B, J, size, size): of the last stage. cells (B, J, 2) int64: where the targets have their
+        peaks. counts (B, J) bool: which joints have a target (both are src.datasets.targets.target_cells).
+        """
+        found, _ = argmax_cells(heatmaps)
+        reach = heatmaps.shape[3] / 20
+        near = (found - cells).square().sum(2) <= reach**2
+        self.correct += (near & counts).sum(0)
+        self.counted += counts.sum(0)
+
+    def per_joint(self) -> Tensor:
+        """The share (J,) of each joint that was found, NaN for one that never counted; on the CPU."""
+        return self.correct.cpu() / self.counted.cpu()
+
+    def mean(self) -> float:
+        """The plain mean over the skeleton's accuracy joints; NaN if none of them was ever counted."""
+        return float(self.per_joint()[self.joints].nanmean())
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"correct": self.correct, "counted": self.counted}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.correct.copy_(state["correct"])
+        self.counted.copy_(state["counted"])

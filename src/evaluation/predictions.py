@@ -1,0 +1,199 @@
+"""Files of predictions: those written here, and those of others, for people of one split.
+
+Ours are .h5 and .mat files. N people, J joints:
+
+    preds (N, J, 5)   x and y in the picture, x and y in the heatmap, confidence
+    idxs (N,)         the person's place in the split, from 0
+    index, person     (N,) which picture of the release, and which person in it
+    imgname (N,)      the picture's file
+    skeleton          whose joints they are
+    origin            0: the first pixel covers [0, 1)
+
+Others may have `preds` (N, J, 2), no idxs (the order of the split), and no origin: coordinates are then those
+of the release, which for most releases count pixels from 1.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from src.datasets.annotations import Annotations, People
+from src.datasets.files import check_shape, load_h5, load_json, load_mat, save_h5, save_mat
+from src.datasets.skeletons import SKELETONS, Skeleton
+from src.datasets.skeletons import skeleton as skeleton_named
+from src.errors import UserError
+from src.evaluation.predict import Found
+
+_ZERO_BASED = ("synth", "coco")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Joints found for N people of one split, and who these are.
+
+    coords (N, J, 2) picture pixels, 0-based; heatmap (N, J, 2) cells; score (N, J). row (N,): the person's
+    place in the split; index, person_id (N,), images (N,) bytes: as in Annotations. skeleton: its name.
+    """
+
+    coords: np.ndarray
+    heatmap: np.ndarray
+    score: np.ndarray
+    row: np.ndarray
+    index: np.ndarray
+    person_id: np.ndarray
+    images: np.ndarray
+    skeleton: str
+
+    @classmethod
+    def of(cls, found: Found, people: People) -> "Predictions":
+        """What a network found for `people`; who are drawn has a number, and no picture's file."""
+        row = found.row
+        if isinstance(people, Annotations):
+            who = people.index[row], people.person_id[row], people.images[row]
+        else:
+            who = row, np.zeros_like(row), np.array([f"{people.name} {i}" for i in row], np.bytes_)
+        return cls(found.coords, found.heatmap, found.score, row, *who, people.skeleton.name)
+
+
+def write_h5(path: Path, predictions: Predictions) -> None:
+    """Write a .h5 file: wholly, or not at all. UserError if the folder cannot be written."""
+    fields = _fields(predictions)
+    save_h5(path, fields | {"skeleton": np.bytes_(predictions.skeleton)})
+
+
+def write_mat(path: Path, predictions: Predictions) -> None:
+    """Write the same fields as a .mat file (imgname is a cell array). UserError as for `write_h5`."""
+    fields = _fields(predictions)
+    save_mat(path, fields | {"imgname": fields["imgname"].astype(str).astype(object)})
+
+
+def _fields(predictions: Predictions) -> dict[str, Any]:
+    columns = [predictions.coords, predictions.heatmap, predictions.score[..., None]]
+    return {
+        "preds": np.concatenate(columns, axis=2),
+        "idxs": predictions.row,
+        "index": predictions.index,
+        "person": predictions.person_id,
+        "imgname": predictions.images,
+        "skeleton": predictions.skeleton,
+        "origin": 0,
+    }
+
+
+def release_origin(dataset: str) -> int:
+    """The coordinate of the first pixel in a release, and so in files of predictions that do not name it."""
+    return 0 if dataset in _ZERO_BASED else 1
+
+
+def read_predictions(
+    path: Path, count: int, skeleton: Skeleton, default_origin: int
+) -> tuple[np.ndarray, Skeleton]:
+    """The joints (N, J, 2) in a file, 0-based and in the order of the split, and the skeleton they are of.
+
+    Reads .h5, .mat, .npz and .json files with `preds` as this module describes them; a `pos_pred_src`
+    (J, 2, N), as in the MPII evaluation in MATLAB, does as well. idxs may count from 1.
+
+    count: N, the people of the split. skeleton: that of the split, which is the file's if it names none and
+    has as many joints; else it is the known one that has as many. default_origin: `release_origin`, for
+    files without origin. Raises UserError for a file that is damaged or not about these people.
+    """
+    content = _load(path)
+    points = _points(content, path)
+    if len(points) != count:
+        raise UserError(f"{path} has predictions for {len(points)} people, but the split has {count}")
+    bad = ~np.isfinite(points).all((1, 2))
+    if bad.any():
+        raise UserError(f"{path}: preds are not all finite in row {np.argmax(bad)} ({bad.sum()} such rows)")
+    if "idxs" in content:
+        ordered = np.empty_like(points)
+        ordered[_places(content["idxs"], count, path)] = points
+        points = ordered
+    origin = _origin(content, default_origin, path)
+    return points - origin, _skeleton(content, points.shape[1], skeleton, path)
+
+
+_FIELDS = ("preds", "pos_pred_src", "idxs", "origin", "skeleton")
+
+
+def _load_npz(path: Path) -> dict[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in _FIELDS if key in file}
+    except Exception as error:  # zipfile, zlib and NumPy raise errors of many types on a damaged file
+        raise UserError(f"{path} is damaged or no .npz file of arrays ({error}); write it again") from None
+
+
+def _load_json(path: Path) -> dict[str, Any]:
+    content = load_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is no JSON object with preds; is it the right file?")
+    try:
+        return {key: np.array(content[key]) for key in _FIELDS if key in content}
+    except ValueError:
+        raise UserError(f"{path}: its rows differ in length; is it the right file?") from None
+
+
+_LOADERS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    ".h5": lambda path: load_h5(path, [], _FIELDS),
+    ".mat": lambda path: load_mat(path, [], _FIELDS),
+    ".npz": _load_npz,
+    ".json": _load_json,
+}
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if path.suffix not in _LOADERS:
+        raise UserError(f"{path}: predictions are read from {', '.join(_LOADERS)} files")
+    if not path.is_file():
+        raise UserError(f"{path} does not exist")
+    return _LOADERS[path.suffix](path)
+
+
+def _points(content: dict[str, Any], path: Path) -> np.ndarray:
+    """The joints (N, J, 2) float64, in the file's own order and origin."""
+    if "preds" in content:
+        preds = np.asarray(content["preds"])
+        values = 5 if preds.shape[-1:] == (5,) else 2
+        check_shape(preds, (None, None, values), "preds", path)
+        return preds[..., :2].astype(np.float64)
+    if "pos_pred_src" in content:
+        preds = np.asarray(content["pos_pred_src"])
+        check_shape(preds, (None, 2, None), "pos_pred_src", path)
+        return preds.transpose(2, 0, 1).astype(np.float64)
+    raise UserError(f"{path} has no preds; is it a file of predictions?")
+
+
+def _places(idxs: np.ndarray, count: int, path: Path) -> np.ndarray:
+    """idxs as places (N,) from 0, each of which occurs once."""
+    idxs = np.ravel(idxs)
+    check_shape(idxs, (count,), "idxs", path)
+    first = 1 if idxs.min() == 1 else 0
+    expected = np.arange(first, first + count)
+    missing = np.setdiff1d(expected, idxs)
+    if missing.size:
+        raise UserError(f"{path}: idxs must name each person of the split once, but lacks {missing[0]}")
+    return idxs.astype(np.int64) - first
+
+
+def _origin(content: dict[str, Any], default: int, path: Path) -> int:
+    if "origin" not in content:
+        return default
+    origin = np.ravel(content["origin"])
+    if origin.size != 1 or origin[0] not in (0, 1):
+        raise UserError(f"{path}: origin is {content['origin']}; it is the first pixel's coordinate, 0 or 1")
+    return int(origin[0])
+
+
+def _skeleton(content: dict[str, Any], joints: int, split: Skeleton, path: Path) -> Skeleton:
+    candidates = [split, *SKELETONS.values()]
+    if "skeleton" in content:
+        name = np.ravel(content["skeleton"])[0]
+        candidates = [skeleton_named(name.decode(errors="replace") if isinstance(name, bytes) else str(name))]
+    for candidate in candidates:
+        if candidate.num_joints == joints:
+            return candidate
+    expected = f"{candidates[0].num_joints} ({candidates[0].name})"
+    raise UserError(f"{path}: preds have {joints} joints, expected {expected}")

@@ -1,0 +1,326 @@
+"""The protocols by which data sets are scored: predictions and truth in, a table out.
+
+    result = evaluate("pckh", predictions, Truth.of(annotations))
+    print(format_table(result))
+
+pckh     PCKh@0.5 (Andriluka et al., CVPR 2014): errors in heads, 0.6 times the diagonal of the head box.
+pck      PCK@0.2: errors in torsos, from the left shoulder to the right hip.
+pck-box  PCK@0.1 (Yang and Ramanan, TPAMI 2013): errors in longer sides of the box around the labelled joints.
+         It suits people who lack an end of the torso; the fewer joints are labelled, the smaller is the box.
+
+Three means of PCKh are in use, up to a point apart; all are given:
+
+pckh_mean        the correct share of all labelled joints of the skeleton's mean_joints (MPII: all but pelvis
+                 and thorax). The official "Total".
+pckh_unweighted  the plain mean of these joints' percentages.
+pckh_all16       the correct share of all labelled joints, with pelvis and thorax. The evaluation it comes
+                 from takes a joint for unlabelled if its x is 0 in the release's coordinates, which count
+                 from 1; so does this figure. It loses one joint of MPII's validation set by that.
+
+N people, J joints.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from src.datasets.annotations import HIDDEN, UNLABELLED, VISIBLE, Annotations, People
+from src.datasets.release import torso_lengths
+from src.datasets.skeletons import Skeleton, joint_map
+from src.errors import UserError, suggest
+from src.evaluation.pck import Tally, area_under_curve, box_sides, distances, tally
+from src.evaluation.predict import Found
+
+_CURVE_STEP = 0.01
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What predictions for N people are compared with.
+
+    joints (N, J, 2) picture pixels, 0-based; visible (N, J) int8 (0 unlabelled, 1 hidden, 2 visible); norm
+    (N,): the length of the data set's metric, NaN where unknown. name: for titles and messages.
+    """
+
+    joints: np.ndarray
+    visible: np.ndarray
+    norm: np.ndarray
+    skeleton: Skeleton
+    name: str
+
+    @classmethod
+    def of(cls, people: People) -> "Truth":
+        """The truth about all people of a split; synthetic ones are drawn for it, which takes a while."""
+        if isinstance(people, Annotations):
+            return cls(people.joints, people.visible, people.norm, people.skeleton, people.name)
+        drawn = [people.person(i) for i in range(len(people))]
+        return cls(
+            np.stack([person.joints for person in drawn]),
+            np.stack([person.visible for person in drawn]),
+            np.array([person.norm for person in drawn]),
+            people.skeleton,
+            people.name,
+        )
+
+    @classmethod
+    def beside(cls, found: Found, people: People) -> "Truth":
+        """The truth about those of `people` whom a network was run on, row by row with its predictions."""
+        return cls(found.truth, found.visible, found.norm, people.skeleton, people.name)
+
+
+class Score(NamedTuple):
+    """A percentage, NaN if nothing counts, and how many joints it is of."""
+
+    percent: float
+    counted: int
+
+
+class Row(NamedTuple):
+    """A line of a table: a score for each column."""
+
+    label: str
+    scores: tuple[Score, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a protocol found.
+
+    sections: the table in blocks, rows by key. people: how many were scored. notes: what a reader must know
+    beyond the table, such as how many people were left out. curves: percentages over `thresholds`, by key.
+    """
+
+    protocol: str
+    title: str
+    people: int
+    left_out: int
+    notes: tuple[str, ...]
+    columns: tuple[str, ...]
+    sections: dict[str, dict[str, Row]]
+    thresholds: np.ndarray
+    curves: dict[str, np.ndarray]
+
+
+def evaluate(
+    protocol: str, predictions: np.ndarray, truth: Truth, skeleton: Skeleton | None = None
+) -> Result:
+    """Score predictions (N, J, 2), 0-based picture pixels, by a protocol of PROTOCOLS.
+
+    skeleton: that of the predictions, if it is not the truth's; joints are matched by name, and those that
+    were not predicted do not count. Raises UserError for shapes that do not fit, and for a truth with nothing
+    to score.
+    """
+    if protocol not in PROTOCOLS:
+        known = ", ".join(PROTOCOLS)
+        raise UserError(f"there is no protocol {protocol!r}{suggest(protocol, PROTOCOLS)}; known: {known}")
+    skeleton = skeleton or truth.skeleton
+    expected = (len(truth.joints), skeleton.num_joints, 2)
+    if predictions.shape != expected:
+        raise UserError(f"{truth.name}: predictions have shape {predictions.shape}, expected {expected}")
+    if not (truth.visible > UNLABELLED).any():
+        raise UserError(f"{truth.name} has no labelled joint: there is nothing to score predictions with")
+    source = joint_map(skeleton, truth.skeleton)
+    if (source < 0).all():
+        raise UserError(f"{truth.name}: skeleton {skeleton.name} shares no joint with {truth.skeleton.name}")
+    return PROTOCOLS[protocol](predictions[:, source], truth, source >= 0)
+
+
+def protocol_of(dataset: str, wanted: str | None = None) -> str:
+    """The protocol for a data set: `wanted` if it suits it, by default its customary one.
+
+    Raises UserError for one that the data set lacks the lengths for.
+    """
+    suiting = _SUITING.get(dataset, _WITHOUT_HEADS)
+    if wanted is None:
+        return suiting[0]
+    if wanted not in suiting:
+        known = ", ".join(suiting)
+        raise UserError(f"{dataset} is not scored by {wanted!r}{suggest(wanted, suiting)}; choose of {known}")
+    return wanted
+
+
+_WITHOUT_HEADS = ("pck", "pck-box")
+_SUITING = {"mpii": ("pckh", *_WITHOUT_HEADS), "synth": ("pckh", *_WITHOUT_HEADS)}
+
+
+# PCK and its kin.
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """A kind of PCK: the length of a person and the share of it, and a second, finer share."""
+
+    protocol: str
+    name: str
+    threshold: float
+    fine: float
+    length: Callable[[Truth], np.ndarray]
+    length_name: str
+
+    @property
+    def key(self) -> str:
+        return self.protocol.replace("-", "_")
+
+    @property
+    def thresholds(self) -> np.ndarray:
+        """Those of the curve, from 0 to the threshold."""
+        return np.linspace(0, self.threshold, round(self.threshold / _CURVE_STEP) + 1)
+
+
+_HEAD = _Measure("pckh", "PCKh", 0.5, 0.1, lambda truth: truth.norm, "a head size")
+_TORSO = _Measure(
+    "pck", "PCK", 0.2, 0.1,
+    lambda truth: torso_lengths(truth.joints, truth.visible, truth.skeleton), "both ends of the torso",
+)  # fmt: skip
+_BOX = _Measure(
+    "pck-box", "PCK-box", 0.1, 0.05,
+    lambda truth: box_sides(truth.joints, truth.visible), "two joints to put a box around",
+)  # fmt: skip
+
+
+def _pck(measure: _Measure, predictions: np.ndarray, truth: Truth, predicted: np.ndarray) -> Result:
+    """predictions (N, J, 2) in the truth's joints, of which `predicted` (J,) bool have a meaning."""
+    length = measure.length(truth)
+    labelled = truth.visible > UNLABELLED
+    somebody = labelled.any(1)
+    scored = somebody & (length > 0)
+    if not scored.any():
+        raise UserError(f"{truth.name}: nobody has {measure.length_name}; another --protocol may do")
+    distance = distances(predictions, truth.joints, length, labelled & predicted)
+    parts = [distance, *(np.where(truth.visible == state, distance, np.nan) for state in (VISIBLE, HIDDEN))]
+    tallies = _tallies(parts, measure.threshold)
+    skeleton, left_out = truth.skeleton, int((somebody & ~scored).sum())
+    return Result(
+        protocol=measure.protocol,
+        title=f"{measure.name}@{measure.threshold} of {truth.name}",
+        people=int(scored.sum()),
+        left_out=left_out,
+        notes=_notes(left_out, measure, labelled.any(0) & ~predicted, skeleton),
+        columns=("all", "visible", "hidden"),
+        sections={
+            "groups": {name: _row(name, tallies, own, Tally.mean) for name, own in skeleton.groups.items()},
+            "joints": {name: _row(name, tallies, [joint]) for joint, name in enumerate(skeleton.joints)},
+            "means": _means(measure, truth, parts),
+        },
+        thresholds=measure.thresholds,
+        curves=_curves(measure, distance, skeleton),
+    )
+
+
+def _means(measure: _Measure, truth: Truth, parts: list[np.ndarray]) -> dict[str, Row]:
+    """The rows of means, from the distances (N, J) of each column."""
+    skeleton, key = truth.skeleton, measure.key
+    joints, total = skeleton.mean_joints, skeleton.num_joints
+    tallies = _tallies(parts, measure.threshold)
+    rows = {
+        f"{key}_mean": _row(f"Mean ({len(joints)} joints, by count)", tallies, joints),
+        f"{key}_unweighted": _row(f"Mean ({len(joints)} joints, unweighted)", tallies, joints, Tally.mean),
+    }
+    if measure is _HEAD:
+        zero_based = truth.joints[..., 0] == -1  # x == 0 where coordinates count from 1
+        pooled = _tallies([np.where(zero_based, np.nan, part) for part in parts], measure.threshold)
+        rows[f"{key}_all{total}"] = _row(f"All {total} joints (by count)", pooled, range(total))
+    fine = _tallies(parts, measure.fine)
+    rows[f"{key}_mean@{measure.fine}"] = _row(f"Mean at {measure.fine} (by count)", fine, joints)
+    return rows | {f"{key}_auc": _area_row(measure, parts, joints)}
+
+
+def _area_row(measure: _Measure, parts: list[np.ndarray], joints: Sequence[int]) -> Row:
+    """The area under the curve of the mean, up to the threshold, in percent of a perfect one."""
+    curves = _tallies(parts, measure.thresholds)
+    scores = [Score(area_under_curve(measure.thresholds, c.pooled(joints)), c.count(joints)) for c in curves]
+    return Row(f"Area under the curve to {measure.threshold}", tuple(scores))
+
+
+def _curves(measure: _Measure, distance: np.ndarray, skeleton: Skeleton) -> dict[str, np.ndarray]:
+    curve = tally(distance, measure.thresholds)
+    mean = {f"{measure.key}_mean": curve.pooled(skeleton.mean_joints)}
+    return mean | dict(zip(skeleton.joints, curve.percent().T, strict=True))
+
+
+def _tallies(parts: list[np.ndarray], threshold: float | np.ndarray) -> list[Tally]:
+    return [tally(part, threshold) for part in parts]
+
+
+def _row(
+    label: str,
+    tallies: list[Tally],
+    joints: Sequence[int],
+    figure: Callable[[Tally, Sequence[int]], np.ndarray] = Tally.pooled,
+) -> Row:
+    return Row(label, tuple(Score(float(figure(part, joints)), part.count(joints)) for part in tallies))
+
+
+def _notes(
+    left_out: int, measure: _Measure, not_predicted: np.ndarray, skeleton: Skeleton
+) -> tuple[str, ...]:
+    notes = []
+    if left_out:
+        notes.append(f"{left_out} people without {measure.length_name} are left out")
+    if not_predicted.any():
+        names = ", ".join(skeleton.joints[joint] for joint in np.flatnonzero(not_predicted))
+        notes.append(f"not predicted, so not counted: {names}")
+    return tuple(notes)
+
+
+Protocol = Callable[[np.ndarray, Truth, np.ndarray], Result]
+PROTOCOLS: dict[str, Protocol] = {m.protocol: partial(_pck, m) for m in (_HEAD, _TORSO, _BOX)}
+
+
+def format_table(result: Result) -> str:
+    """The result as lines of text: percentages and, beside each, how many joints it is of."""
+    head = ["", *(cell for column in result.columns for cell in (column, "joints"))]
+    blocks = [[[row.label, *_cells(row)] for row in rows.values()] for rows in result.sections.values()]
+    lines = [head, *(line for block in blocks for line in block)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    text = [f"{result.title}, {result.people} people", *result.notes, _aligned(head, widths)]
+    for block in blocks:
+        text += ["", *(_aligned(line, widths) for line in block)]
+    return "\n".join(text)
+
+
+def _cells(row: Row) -> list[str]:
+    pairs = [("-" if np.isnan(s.percent) else f"{s.percent:.2f}", str(s.counted)) for s in row.scores]
+    return [cell for pair in pairs for cell in pair]
+
+
+def _aligned(cells: list[str], widths: list[int]) -> str:
+    label, *numbers = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+    return "  ".join([cells[0].ljust(len(label)), *numbers]).rstrip()
+
+
+def to_json(result: Result) -> dict[str, Any]:
+    """The result as plain numbers; what nothing counts for is null.
+
+    Keys: protocol, title, people, left_out, notes; groups, joints and means, each as {row: {column: percent,
+    column_count: joints}}; curves, as {"threshold": [...], row: [percent, ...]}.
+    """
+    sections = {
+        section: {key: _numbers(row, result.columns) for key, row in rows.items()}
+        for section, rows in result.sections.items()
+    }
+    curves = {"threshold": result.thresholds} | result.curves
+    return {
+        "protocol": result.protocol,
+        "title": result.title,
+        "people": result.people,
+        "left_out": result.left_out,
+        "notes": list(result.notes),
+        **sections,
+        "curves": {key: [_plain(value) for value in curve] for key, curve in curves.items()},
+    }
+
+
+def _numbers(row: Row, columns: tuple[str, ...]) -> dict[str, float | int | None]:
+    numbers: dict[str, float | int | None] = {}
+    for column, score in zip(columns, row.scores, strict=True):
+        numbers |= {column: _plain(score.percent), f"{column}_count": score.counted}
+    return numbers
+
+
+def _plain(value: float) -> float | None:
+    """A number that JSON has a word for."""
+    return None if np.isnan(value) else round(float(value), 6)

@@ -1,0 +1,82 @@
+"""Which device, which precision, which memory layout: what the options ask for, as torch wants it."""
+
+import ctypes
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from src.errors import UserError
+
+_AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `--device` names; auto takes CUDA, then Apple's GPU, then the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device {name!r} cannot be used here ({reason}); try --device auto or cpu") from None
+    if device.type == "cpu":
+        keep_memory()
+    return device
+
+
+def keep_memory() -> None:
+    """Have glibc keep freed memory for the next step: giving it back and taking it again costs a third.
+
+    Training on a CPU allocates and frees the same large blocks in every step. Elsewhere it does nothing.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    if mallopt is not None:
+        trim_threshold, mmap_threshold, never = -1, -3, 2**30
+        mallopt(mmap_threshold, never)
+        mallopt(trim_threshold, never)
+
+
+def autocast(device: torch.device, amp: str) -> AbstractContextManager[Any]:
+    """The context in which a network computes; without `amp` one that changes nothing."""
+    return torch.autocast(device.type, dtype=_AMP_TYPES.get(amp), enabled=amp != "none")
+
+
+def place(network: nn.Module, device: torch.device, options: Namespace) -> nn.Module:
+    """The network on its device, in the memory layout of `--channels-last`."""
+    memory_format = torch.channels_last if options.channels_last == "always" else torch.preserve_format
+    return network.to(device, memory_format=memory_format)
+
+
+def compiled(function: Callable[..., Any], options: Namespace) -> Callable[..., Any]:
+    """The function as one compiled graph, if `--compile` asks for that."""
+    return torch.compile(function, fullgraph=True) if options.compile == "default" else function
+
+
+def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """The batch with its tensors on the device; copies from pinned memory do not block. No float64 on mps."""
+    return {key: _move(value, device) for key, value in batch.items()}
+
+
+def _move(value: Any, device: torch.device) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    if device.type == "mps" and value.dtype == torch.float64:
+        value = value.float()
+    return value.to(device, non_blocking=True)
+
+
+def describe(device: torch.device) -> str:
+    """The device in words, for options.json and the first line of a run."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)} ({device})"
+    if device.type == "cpu":
+        return f"CPU, {torch.get_num_threads()} threads"
+    return str(device)

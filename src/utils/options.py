@@ -1,0 +1,396 @@
+"""Options of a task: where they come from, and the groups that tasks share.
+
+In rising order: defaults, `--config` YAML files, the stored options of the experiment that `--continue` or
+`--branch` names, what is typed now (a `--config` given with `--continue` or `--branch` counts as typed).
+Stored and configured values go through the same checks as typed ones. Nothing slow is imported here, so
+that `--help` and a mistyped option answer at once.
+"""
+
+import argparse
+import json
+from argparse import BooleanOptionalAction
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import configargparse
+import yaml
+
+from src.errors import UserError, suggest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What names a run rather than describes it: not taken over from a stored experiment.
+_NOT_INHERITED = ("exp", "exp-dir", "continue", "branch", "config", "load-model", "final-predictions", "json")
+
+# How older code bases spelt the same options; accepted with one dash or two, and not shown in help.
+OLD_SPELLINGS = {
+    "expID": "exp", "expDir": "exp-dir", "dataDir": "data-dir", "manualSeed": "seed", "nThreads": "workers",
+    "nEpochs": "epochs", "maxEpochs": "epochs", "maxEpoch": "epochs", "trainIters": "iters",
+    "validIters": "valid-iters", "max_iters": "max-iters", "trainBatch": "batch-size",
+    "batchSize": "batch-size", "LR": "lr", "optMethod": "optimizer", "optimizer_type": "optimizer",
+    "solver": "optimizer", "weightDecay": "weight-decay", "LRdecay": "lr-decay", "crit": "loss",
+    "netType": "arch", "nStack": "stacks", "nStacks": "stacks", "nFeats": "feats", "nChannels": "feats",
+    "inpDim": "feats", "nModules": "modules", "blocks": "modules", "nReductions": "depth",
+    "inputRes": "input-res", "hmSigma": "sigma", "hmGauss": "sigma", "scaleFactor": "scale-aug",
+    "maxScale": "scale-aug", "rotFactor": "rotate-aug", "maxRotate": "rotate-aug",
+    "flipFactor": "flip-prob", "snapshot": "snapshot-every", "saveInterval": "snapshot-every",
+    "valInterval": "valid-every", "loadModel": "load-model", "finalPredictions": "final-predictions",
+    "branch": "branch", "continue": "continue", "dataset": "dataset", "exp": "exp", "epochs": "epochs",
+}  # fmt: skip
+_SHORT = {"-e": "--exp", "-m": "--max-iters"}
+
+
+class _ConfigParser(configargparse.ConfigFileParser):
+    """YAML of `option: value`, or an experiment's options.json, whose options lie under "options"."""
+
+    def get_syntax_description(self) -> str:
+        return "A config file is YAML: one `option: value` a line, options spelt as here without dashes."
+
+    def parse(self, stream: Any) -> "OrderedDict[str, Any]":
+        where = getattr(stream, "name", "config")
+        try:
+            content = yaml.safe_load(stream) or {}
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            line = " ".join(str(error).split())
+            raise UserError(f"{where} is not YAML: {line}") from None
+        if not isinstance(content, dict):
+            raise UserError(f"{where} must hold `option: value` lines, not a {type(content).__name__}")
+        stored = "options" in content
+        if stored:
+            content = content["options"]
+        kept = ((k, v) for k, v in content.items() if v is not None and not (stored and k in _NOT_INHERITED))
+        return OrderedDict((str(key), self._words(value, str(key), where)) for key, value in kept)
+
+    def _words(self, value: Any, key: str, where: str) -> Any:
+        if isinstance(value, list):
+            return [str(item) for item in value]
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, dict):
+            raise UserError(f"{where}: the value of {key} must be a word, a number or a list")
+        return str(value)
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Help that shows each default, but for options that have none."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        has_default = action.default is not None and action.default is not False
+        return super()._get_help_string(action) if has_default else action.help
+
+
+class Parser(configargparse.ArgumentParser):
+    """An argument parser whose mistakes are one line, with the nearest option when one is unknown."""
+
+    def __init__(self, description: str, config_files: Sequence[str | Path] = ()) -> None:
+        super().__init__(
+            description=description,
+            allow_abbrev=False,
+            add_config_file_help=False,
+            config_file_parser_class=_ConfigParser,
+            default_config_files=[str(path) for path in config_files],
+            formatter_class=_HelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
+    def parse_strictly(self, argv: Sequence[str], stored: dict[str, Any] | None = None) -> argparse.Namespace:
+        """Parse `argv` over the config files, or over `stored` options; an unknown one is a UserError."""
+        contents = None if stored is None else json.dumps({"options": stored})
+        options, unknown = self.parse_known_args(list(argv), config_file_contents=contents, env_vars={})
+        if unknown:
+            known = [name for action in self._actions for name in action.option_strings]
+            word = unknown[0].split("=")[0]
+            raise UserError(f"there is no option {word}{suggest(word, known)}; --help lists them")
+        return options
+
+
+def parse(
+    build: Callable[[Parser], None], description: str, task: str, argv: Sequence[str]
+) -> argparse.Namespace:
+    """The options of a run: stored, configured and typed ones merged, as the head of this file says.
+
+    `build` adds the options of the task to a parser. Raises UserError for anything wrong in them.
+    """
+    argv = modern_spelling(argv)
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--exp")
+    early.add_argument("--exp-dir", type=path, default=ROOT / "exp")
+    early.add_argument("--branch")
+    early.add_argument("--continue", dest="resume", action="store_true")
+    early.add_argument("--config", action="append", default=[], nargs="+")
+    early.error = Parser.error.__get__(early)  # type: ignore[method-assign]
+    known, _ = early.parse_known_args(argv)
+    if known.resume and known.branch:
+        raise UserError(
+            "--continue and --branch exclude each other: the first goes on, the second starts anew"
+        )
+    parent = known.exp if known.resume else known.branch
+    files = [Path(name) for names in known.config for name in names]
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"config file {file} does not exist; recipes lie in recipes/")
+    if parent:
+        files.insert(0, stored_options(known.exp_dir / task, parent))
+    parser = Parser(description, files)
+    build(parser)
+    return parser.parse_strictly(argv)
+
+
+def parse_test(
+    build: Callable[[Parser], None], description: str, task: str, argv: Sequence[str]
+) -> argparse.Namespace:
+    """The options of a test: with --exp, the data of the experiment unless others are typed."""
+    argv = modern_spelling(argv)
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--exp")
+    early.add_argument("--exp-dir", type=path, default=ROOT / "exp")
+    early.add_argument("--dataset")
+    early.error = Parser.error.__get__(early)  # type: ignore[method-assign]
+    known, _ = early.parse_known_args(argv)
+    parser = Parser(description)
+    build(parser)
+    if not known.exp:
+        return parser.parse_strictly(argv)
+    stored = json.loads(stored_options(known.exp_dir / task, known.exp).read_text())["options"]
+    if known.dataset and known.dataset != stored["dataset"]:
+        stored.pop("data-dir")  # it is where the other data set lies
+    names = {name for action in parser._actions for name in action.option_strings}
+    return parser.parse_strictly(argv, {key: v for key, v in stored.items() if f"--{key}" in names})
+
+
+def stored_options(task_dir: Path, name: str) -> Path:
+    """The options.json of an experiment; UserError, with the nearest name, if there is no such experiment."""
+    path = task_dir / name / "options.json"
+    if not path.is_file():
+        there = [p.parent.name for p in task_dir.glob("*/options.json")]
+        raise UserError(f"there is no experiment {name!r} in {task_dir}{suggest(name, there)}")
+    try:
+        json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); restore it or start a new experiment") from None
+    return path
+
+
+def modern_spelling(argv: Sequence[str]) -> list[str]:
+    """`argv` with the old spellings replaced by ours, and -c NAME by --exp NAME --continue."""
+    words: list[str] = []
+    rest = list(argv)
+    while rest:
+        word, equals, value = rest.pop(0).partition("=")
+        name = word.lstrip("-")
+        if word in ("-c", "--continue_exp", "--c"):
+            if not rest and not equals:
+                raise UserError("-c wants the name of the experiment to continue")
+            words += ["--exp", value if equals else rest.pop(0), "--continue"]
+            continue
+        if word.startswith("-") and name in OLD_SPELLINGS:
+            word = f"--{OLD_SPELLINGS[name]}"
+            if name == "finalPredictions" and rest and rest[0] in ("0", "1"):
+                word = word if rest.pop(0) == "1" else "--no-final-predictions"
+        words.append(_SHORT.get(word, word) + equals + value)
+    return words
+
+
+# Types of values. Their messages follow "argument --name: ".
+
+
+def path(text: str) -> Path:
+    """A path, made absolute: it is stored, and a run may be continued from another folder."""
+    return Path(text).expanduser().absolute()
+
+
+def count(text: str) -> int:
+    """A whole number from 0."""
+    return _number(int, text, lambda n: n >= 0, "a whole number from 0")
+
+
+def positive(text: str) -> int:
+    """A whole number from 1."""
+    return _number(int, text, lambda n: n >= 1, "a whole number from 1")
+
+
+def real(text: str) -> float:
+    """A number from 0."""
+    return _number(float, text, lambda x: 0 <= x < float("inf"), "a number from 0")
+
+
+def positive_real(text: str) -> float:
+    """A number above 0."""
+    return _number(float, text, lambda x: 0 < x < float("inf"), "a number above 0")
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    return _number(float, text, lambda x: 0 <= x <= 1, "a number from 0 to 1")
+
+
+def _number(kind: Callable[[str], Any], text: str, holds: Callable[[Any], bool], expected: str) -> Any:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not holds(value):
+        raise argparse.ArgumentTypeError(f"{expected} is wanted, not {text!r}")
+    return value
+
+
+def one_of(names: Sequence[str]) -> Callable[[str], str]:
+    """A type that takes one of `names`, and suggests the nearest for another word."""
+
+    def check(text: str) -> str:
+        if text not in names:
+            known = ", ".join(names)
+            raise argparse.ArgumentTypeError(f"there is no {text!r}{suggest(text, names)}; known: {known}")
+        return text
+
+    return check
+
+
+# Groups of options that every task has.
+
+
+def add_run_options(parser: Parser) -> None:
+    run = parser.add_argument_group("run")
+    run.add_argument("--exp", required=True, metavar="NAME", help="name of the experiment (-e NAME)")
+    run.add_argument(
+        "--exp-dir", type=path, default=ROOT / "exp", metavar="DIR", help="where experiments lie"
+    )
+    run.add_argument("--config", action="append", nargs="+", metavar="YAML", help="recipes; later ones win")
+    run.add_argument(
+        "--continue", dest="resume", action="store_true",
+        help="go on with experiment NAME, with its options but for those typed now (-c NAME)",
+    )  # fmt: skip
+    run.add_argument(
+        "--branch", metavar="OLD", help="start NAME from the state and options of experiment OLD"
+    )
+    run.add_argument("--load-model", type=path, metavar="FILE", help="start from the weights of a checkpoint")
+    run.add_argument("--seed", type=count, default=0, help="of the weights, the order and the augmentation")
+    run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps …")
+    run.add_argument("--workers", type=count, default=2, help="processes that prepare data; 0 for none")
+    run.add_argument(
+        "--final-predictions", action=BooleanOptionalAction, default=False,
+        help="at the end, write predictions for the test split (the validation split where there is none)",
+    )  # fmt: skip
+    run.add_argument("--json", type=path, metavar="OUT", help="write the final figures as JSON too")
+
+
+def add_scoring_options(parser: Parser) -> None:
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--exp", metavar="NAME", help="score an experiment (-e NAME)")
+    what.add_argument("--checkpoint", type=path, metavar="FILE", help="score a checkpoint")
+    what.add_argument(
+        "--predictions", type=path, metavar="FILE", help="score stored .h5, .mat, .npz or .json"
+    )
+    how = parser.add_argument_group("scoring")
+    how.add_argument(
+        "--exp-dir", type=path, default=ROOT / "exp", metavar="DIR", help="where experiments lie"
+    )
+    how.add_argument("--last", action="store_true", help="the newest checkpoint of NAME, not the best")
+    how.add_argument("--split", default="valid", choices=("train", "valid", "test"), help="of the data set")
+    how.add_argument("--protocol", help="pckh, pck or pck-box; none: that of the data set")
+    how.add_argument(
+        "--flip-test", action=BooleanOptionalAction, default=True,
+        help="average with the mirrored picture",
+    )  # fmt: skip
+    how.add_argument("--out", type=path, metavar="DIR", help="where predictions go; none: the experiment")
+    how.add_argument(
+        "--pictures", type=count, default=0, metavar="N", help="draw N people in predictions.png"
+    )
+    how.add_argument("--batch-size", type=positive, default=16, help="people at a time")
+    how.add_argument(
+        "--valid-iters", type=count, default=0, help="batches, spread over the split; 0: all of it"
+    )
+    how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps …")
+    how.add_argument("--workers", type=count, default=2, help="processes that prepare data; 0 for none")
+    how.add_argument("--json", type=path, metavar="OUT", help="write the figures as JSON too")
+
+
+def add_length_options(parser: Parser, epochs: int, batch_size: int) -> None:
+    length = parser.add_argument_group("length, validation and saving")
+    length.add_argument("--epochs", type=count, default=epochs, help="epochs in all")
+    length.add_argument(
+        "--iters", type=count, default=0, help="iterations an epoch; 0: once through the data"
+    )
+    length.add_argument("--max-iters", type=count, default=0, help="stop after N iterations in all (-m N)")
+    length.add_argument("--batch-size", type=positive, default=batch_size, help="people a step")
+    length.add_argument(
+        "--accumulate", type=positive, default=1, help="batches whose gradients make one step"
+    )
+    length.add_argument("--valid-every", type=count, default=1, help="epochs between validations; 0: never")
+    length.add_argument("--valid-iters", type=count, default=0, help="validation batches; 0: the whole split")
+    length.add_argument("--early-stop", type=count, default=0, metavar="N", help="stop after N validations"
+                        " without a gain of --early-stop-delta; 0: never")  # fmt: skip
+    length.add_argument(
+        "--early-stop-delta", type=real, default=0.001, help="the accuracy that counts as a gain"
+    )
+    length.add_argument(
+        "--snapshot-every", type=count, default=0, help="epochs between kept checkpoints; 0: none"
+    )
+    length.add_argument(
+        "--save-every", type=count, default=0, help="iterations between checkpoints within an epoch"
+    )
+    length.add_argument("--log-every", type=positive, default=50, help="iterations between rows of steps.csv")
+
+
+def add_data_options(parser: Parser, datasets: Sequence[str]) -> None:
+    data = parser.add_argument_group("data")
+    data.add_argument("--dataset", type=one_of(datasets), default="synth", help=", ".join(datasets))
+    data.add_argument("--data-dir", type=path, metavar="DIR", help="its folder; none: data/<dataset>")
+    data.add_argument(
+        "--synth-size", type=positive, nargs=2, default=[20000, 500], metavar=("TRAIN", "VALID"),
+        help="how many synthetic people there are",
+    )  # fmt: skip
+    data.add_argument("--valid-share", type=share, default=0.2, help="share held out where there is no split")
+    data.add_argument(
+        "--skip-bad-images", action=BooleanOptionalAction, default=False,
+        help="leave out pictures that cannot be read, and count them",
+    )  # fmt: skip
+
+
+def add_crop_options(parser: Parser) -> None:
+    crop = parser.add_argument_group("crops and augmentation")
+    crop.add_argument(
+        "--skeleton", help="joints to learn, if not the data set's: mpii, lsp, coco, flic, penn"
+    )
+    crop.add_argument("--input-res", type=positive, default=256, help="side of the square crop in pixels")
+    crop.add_argument("--scale-aug", type=real, default=0.25, help="boxes grow by 2^x, x of this deviation")
+    crop.add_argument("--rotate-aug", type=real, default=30, help="deviation of the rotation in degrees")
+    crop.add_argument("--rotate-prob", type=share, default=0.4, help="share of crops that are rotated")
+    crop.add_argument("--flip-prob", type=share, default=0.5, help="share of crops that are mirrored")
+    crop.add_argument("--color-aug", type=share, default=0.4, help="channels are multiplied by 1 ± this")
+
+
+def add_optimizer_options(parser: Parser, optimizer: str, lr: float) -> None:
+    group = parser.add_argument_group("optimisation")
+    group.add_argument("--optimizer", choices=OPTIMIZERS, default=optimizer)
+    group.add_argument("--lr", type=real, default=lr, help="learning rate")
+    group.add_argument("--momentum", type=real, default=0.0, help="of rmsprop, sgd and nag")
+    group.add_argument("--weight-decay", type=real, default=0.0)
+    group.add_argument("--alpha", type=share, default=0.99, help="smoothing of rmsprop")
+    group.add_argument("--eps", type=positive_real, default=1e-8, help="of rmsprop, adam, adamw and adadelta")
+    group.add_argument(
+        "--schedule", choices=SCHEDULES, default="constant", help="course of the learning rate"
+    )
+    group.add_argument("--milestones", type=real, nargs="+", default=[60, 90], metavar="EPOCH",
+                       help="multistep: multiply by --lr-gamma at these epochs")  # fmt: skip
+    group.add_argument("--lr-step", type=positive_real, default=50, help="step: multiply every N epochs")
+    group.add_argument("--lr-gamma", type=positive_real, default=0.1, help="factor of step and multistep")
+    group.add_argument("--lr-decay", type=real, default=0.0, help="inverse: lr / (1 + decay x iteration)")
+    group.add_argument("--warmup", type=count, default=0, help="iterations in which the rate rises from 0")
+    group.add_argument("--clip", type=real, default=0.0, help="largest norm of the gradient; 0: no limit")
+    group.add_argument("--ema", type=share, default=0.0, help="decay of the averaged weights; 0: no average")
+
+
+def add_speed_options(parser: Parser) -> None:
+    speed = parser.add_argument_group("speed")
+    speed.add_argument("--amp", choices=("none", "bf16", "fp16"), default="none", help="mixed precision")
+    speed.add_argument("--compile", choices=("none", "default"), default="none", help="torch.compile")
+    speed.add_argument("--channels-last", choices=("none", "always"), default="none", help="memory layout")
+
+
+OPTIMIZERS = ("rmsprop", "adam", "adamw", "sgd", "nag", "adadelta")
+SCHEDULES = ("constant", "step", "multistep", "cosine", "inverse")

@@ -1,0 +1,235 @@
+"""Pictures for people: poses drawn on photographs, contact sheets of predictions, heatmaps laid over.
+
+Pictures are (H, W, 3) uint8 RGB; joints are continuous (x, y) in their pixels, pixel k covering [k, k + 1).
+Nothing here changes its arguments. N pictures, J joints, h x w heatmap.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from src.datasets.annotations import HIDDEN, UNLABELLED
+from src.datasets.skeletons import Skeleton
+from src.errors import UserError
+
+Colour = tuple[int, int, int]
+
+# Told apart with any colour vision. Left and right as the joints' names have it.
+LEFT: Colour = (255, 159, 28)
+RIGHT: Colour = (64, 156, 255)
+TRUNK: Colour = (235, 235, 235)
+TRUTH: Colour = (255, 255, 255)
+EDGE: Colour = (20, 20, 20)  # around all of them, so that they show on any ground
+PAPER, INK = 255, 40
+
+_SUBPIXEL_BITS = 4  # OpenCV takes fixed-point coordinates
+_FAR = 1e6  # pixels; beyond, fixed-point coordinates would overflow
+
+
+def joint_colour(skeleton: Skeleton, joint: int) -> Colour:
+    """LEFT, RIGHT or, for a joint of neither side, TRUNK."""
+    return {"left": LEFT, "right": RIGHT}.get(skeleton.joints[joint].split()[0], TRUNK)
+
+
+def limb_colour(skeleton: Skeleton, limb: tuple[int, int]) -> Colour:
+    """The side of a limb's joints; TRUNK if it joins both sides, or neither has one."""
+    sides = {joint_colour(skeleton, joint) for joint in limb} - {TRUNK}
+    return sides.pop() if len(sides) == 1 else TRUNK
+
+
+def draw_pose(
+    image: np.ndarray,
+    joints: np.ndarray,
+    skeleton: Skeleton,
+    *,
+    scores: np.ndarray | None = None,
+    threshold: float = 0.0,
+    visible: np.ndarray | None = None,
+    thickness: int | None = None,
+) -> np.ndarray:
+    """A copy of the picture (H, W, 3) with one person's joints (J, 2) and the limbs between them.
+
+    scores (J,): joints below `threshold` are left out. visible (J,): 0 unlabelled, left out; 1 hidden, a
+    ring; 2 visible, a dot. Joints that are not finite are left out. thickness: of limbs in pixels; by
+    default it grows with the person.
+    """
+    shown = _shown(joints, scores, threshold, visible)
+    thickness = thickness or _thickness(joints[shown])
+    hidden = np.zeros(len(joints), bool) if visible is None else visible == HIDDEN
+    image = image.copy()
+    limbs = [limb for limb in skeleton.limbs if shown[limb[0]] and shown[limb[1]]]
+    outline = thickness + max(2, thickness // 2)
+    for a, b in limbs:
+        _line(image, joints[a], joints[b], EDGE, outline)
+    for a, b in limbs:
+        _line(image, joints[a], joints[b], limb_colour(skeleton, (a, b)), thickness)
+    for joint in np.flatnonzero(shown).tolist():
+        colour = joint_colour(skeleton, joint)
+        _dot(image, joints[joint], colour, radius=0.5 + thickness, hollow=hidden[joint])
+    return image
+
+
+def draw_truth(
+    image: np.ndarray, joints: np.ndarray, skeleton: Skeleton, visible: np.ndarray | None = None
+) -> np.ndarray:
+    """A copy of the picture (H, W, 3) with the annotated joints (J, 2) as thin white limbs."""
+    shown = _shown(joints, None, 0.0, visible)
+    image = image.copy()
+    limbs = [limb for limb in skeleton.limbs if shown[limb[0]] and shown[limb[1]]]
+    for colour, thickness in ((EDGE, 3), (TRUTH, 1)):
+        for a, b in limbs:
+            _line(image, joints[a], joints[b], colour, thickness)
+    return image
+
+
+def prediction_grid(
+    images: Sequence[np.ndarray],
+    predicted: np.ndarray,
+    truth: np.ndarray | None,
+    skeleton: Skeleton,
+    columns: int,
+    *,
+    visible: np.ndarray | None = None,
+    scores: np.ndarray | None = None,
+    threshold: float = 0.0,
+    tolerance: np.ndarray | None = None,
+    cell: int = 256,
+) -> np.ndarray:
+    """A contact sheet of N pictures of any size, each with its predicted joints over the thin white truth.
+
+    predicted, truth (N, J, 2) in the pixels of their picture; visible (N, J) of the truth, all labelled by
+    default; scores (N, J) and threshold as in `draw_pose`. The caption counts the labelled joints that lie
+    within `tolerance` (N,) pixels, by default a twentieth of the picture's longer side.
+    columns: pictures in a row. cell: side of the square that each is fitted into. Returns (H, W, 3).
+    """
+    if not len(images):
+        raise UserError("a grid needs at least one picture")
+    cells = []
+    for i, image in enumerate(images):
+        small, factor, offset = _fit(image, cell)
+        points = predicted[i] * factor + offset
+        caption = ""
+        if truth is not None:
+            labelled = _shown(truth[i], None, 0.0, None if visible is None else visible[i])
+            near = max(image.shape[:2]) / 20 if tolerance is None else tolerance[i]
+            right = np.linalg.norm(predicted[i] - truth[i], axis=1)[labelled] <= near
+            caption = f"{right.sum()} of {right.size} joints right"
+            small = draw_truth(small, truth[i] * factor + offset, skeleton, labelled)
+        score = None if scores is None else scores[i]
+        drawn = draw_pose(small, points, skeleton, scores=score, threshold=threshold)
+        cells.append(_framed(drawn, caption) if truth is not None else drawn)
+    return _tile(cells, columns, gap=max(2, cell // 40))
+
+
+def heatmap_overlay(image: np.ndarray, heatmaps: np.ndarray) -> np.ndarray:
+    """The picture (H, W, 3), darkened, under the maximum over the heatmaps (J, h, w) in colour.
+
+    Values are shown from 0 to 1, or to the largest where that is above 1; negative ones as 0.
+    """
+    height, width = image.shape[:2]
+    peak = np.clip(heatmaps.max(0), 0, None).astype(np.float32)  # (h, w)
+    peak = cv2.resize(peak / max(1.0, float(peak.max())), (width, height), interpolation=cv2.INTER_LINEAR)
+    coloured = cv2.applyColorMap(np.round(255 * peak).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    strength = np.sqrt(peak)[:, :, None]  # the flanks of a peak show too
+    mixed = 0.6 * (1 - strength) * image + strength * cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB)
+    return np.round(mixed).astype(np.uint8)
+
+
+def save_image(path: Path | str, image: np.ndarray) -> None:
+    """Write a picture (H, W, 3) as PNG or JPEG, by the suffix; the file appears whole or not at all.
+
+    UserError for another suffix or a place that cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise UserError(f"{path} must end in .png, .jpg or .jpeg")
+    done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    assert done, "an encoder that OpenCV has does not fail on uint8 pictures"
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(data.tobytes())
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _shown(
+    joints: np.ndarray, scores: np.ndarray | None, threshold: float, visible: np.ndarray | None
+) -> np.ndarray:
+    """Which joints (J, 2) are to be drawn: (J,) bool."""
+    shown = np.isfinite(joints).all(1)
+    if scores is not None:
+        shown &= scores >= threshold
+    if visible is not None:
+        shown &= visible > UNLABELLED
+    return shown
+
+
+def _thickness(joints: np.ndarray) -> int:
+    """About a hundredth of the person's extent."""
+    if not len(joints):
+        return 1
+    extent = np.linalg.norm(np.ptp(joints, axis=0))
+    return max(1, min(40, round(float(extent) / 100)))
+
+
+def _fixed_point(point: np.ndarray) -> tuple[int, int]:
+    """Continuous coordinates as OpenCV counts them: from the centre of pixel 0, in fixed point."""
+    x, y = np.round((np.clip(point, -_FAR, _FAR) - 0.5) * 2**_SUBPIXEL_BITS)
+    return int(x), int(y)
+
+
+def _line(image: np.ndarray, start: np.ndarray, end: np.ndarray, colour: Colour, thickness: int) -> None:
+    ends = _fixed_point(start), _fixed_point(end)
+    cv2.line(image, *ends, colour, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def _dot(image: np.ndarray, center: np.ndarray, colour: Colour, radius: float, hollow: bool) -> None:
+    """A disc with a dark edge; a hollow one has a dark middle."""
+    at = _fixed_point(center)
+    discs = [(radius + 1, EDGE), (radius, colour)]
+    if hollow:
+        discs.append((radius / 2, EDGE))
+    for size, fill in discs:
+        fixed = round(size * 2**_SUBPIXEL_BITS)
+        cv2.circle(image, at, fixed, fill, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def _fit(image: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The picture scaled into the middle of a dark square; the factor and the offset (2,) for its joints."""
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    smaller = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    square = np.full((side, side, 3), EDGE, np.uint8)
+    left, top = (side - size[0]) // 2, (side - size[1]) // 2
+    square[top : top + size[1], left : left + size[0]] = cv2.resize(image, size, interpolation=smaller)
+    return square, np.array(size) / (width, height), np.array([left, top])
+
+
+def _framed(image: np.ndarray, caption: str) -> np.ndarray:
+    """The picture with a line of text under it."""
+    width = image.shape[1]
+    bar = np.full((max(14, width // 11), width, 3), PAPER, np.uint8)
+    font, ink = cv2.FONT_HERSHEY_SIMPLEX, (INK, INK, INK)
+    scale = min(width / 560, 1.0)
+    (length, height), _ = cv2.getTextSize(caption, font, scale, 1)
+    at = max(0, (width - length) // 2), (len(bar) + height) // 2
+    cv2.putText(bar, caption, at, font, scale, ink, 1, cv2.LINE_AA)
+    return np.concatenate([image, bar])
+
+
+def _tile(cells: list[np.ndarray], columns: int, gap: int) -> np.ndarray:
+    """Cells of one size in rows of `columns`, on paper."""
+    columns = min(columns, len(cells))
+    rows = -(-len(cells) // columns)
+    height, width = cells[0].shape[:2]
+    sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), PAPER, np.uint8)
+    for i, image in enumerate(cells):
+        top, left = gap + i // columns * (height + gap), gap + i % columns * (width + gap)
+        sheet[top : top + height, left : left + width] = image
+    return sheet

@@ -1,0 +1,59 @@
+"""A live bar on a terminal, a plain line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable
+
+from tqdm import tqdm
+
+PLAIN_LINE_SECONDS = 30.0
+
+
+class Progress:
+    """Progress of one epoch of `total` iterations of which `done` are done already.
+
+    What stands behind the bar comes from a function, which is called only when the display changes: it may
+    read the device.
+    """
+
+    def __init__(self, title: str, total: int, done: int = 0) -> None:
+        self.title, self.total, self.done, self.first = title, total, done, done
+        self.live = sys.stderr.isatty()
+        self.start = self.shown = time.monotonic()
+        self.bar = (
+            tqdm(total=total, initial=done, desc=title, leave=False, dynamic_ncols=True)
+            if self.live
+            else None
+        )
+
+    def advance(self, describe: Callable[[], str]) -> None:
+        """One iteration more."""
+        self.done += 1
+        now = time.monotonic()
+        if self.bar is not None:
+            self.bar.update()
+            if now - self.shown > 0.5:
+                self.bar.set_postfix_str(describe(), refresh=False)
+                self.shown = now
+        elif now - self.shown > PLAIN_LINE_SECONDS:
+            left = (now - self.start) / (self.done - self.first) * (self.total - self.done)
+            line = f"{self.title} {self.done}/{self.total} {describe()} ETA {clock(left)}"
+            print(line, file=sys.stderr, flush=True)
+            self.shown = now
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 1:02:03 or 2:03."""
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, seconds = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,99 @@
+"""What the single-person tasks share around their step: starting weights, validation, predictions."""
+
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from src.datasets.annotations import People
+from src.datasets.crops import Batch, PersonCrops, in_order, load, readable
+from src.datasets.people import open_people
+from src.datasets.skeletons import Skeleton
+from src.datasets.targets import to_images
+from src.errors import UserError
+from src.evaluation.accuracy import HeatmapAccuracy
+from src.evaluation.decode import decode
+from src.evaluation.predict import Found, predict
+from src.evaluation.predictions import Predictions, write_h5, write_mat
+from src.models.checkpoint import load_weights, read_checkpoint
+from src.models.layers import PoseNetwork
+from src.utils.command import note
+from src.utils.device import to_device
+from src.utils.pictures import prediction_grid
+from src.utils.training import Row, Run, Totals, accuracy_row
+
+SHOWN = 8  # validation pictures in TensorBoard
+
+
+def start_from(network: PoseNetwork, path: Path | None) -> None:
+    """Start from the weights of `--load-model`, if given, and say what was and was not loaded."""
+    if path is not None:
+        note(f"{path}: {load_weights(network, read_checkpoint(path))}")
+
+
+Forward = Callable[[torch.nn.Module, Batch, HeatmapAccuracy], Tensor]
+
+
+@torch.inference_mode()
+def validate_heatmaps(
+    network: torch.nn.Module, forward: Forward, crops: PersonCrops, accuracy: HeatmapAccuracy, run: Run
+) -> Row:
+    """Loss and accuracy over the validation split, without flip, for log.csv; pictures go to TensorBoard.
+
+    forward(network, batch, accuracy) gives the loss of a batch on the device.
+    """
+    network.eval()
+    options, totals, people = run.options, Totals(run.device), 0
+    for i, batch in enumerate(validation_batches(crops, options, run.device)):
+        count = len(batch["row"])
+        batch = to_device(batch, run.device)
+        totals.add({"loss": forward(network, batch, accuracy) * count}, run.position.step)
+        people += count
+        if i == 0:
+            run.experiment.add_picture(
+                "validation", _grid(network, batch, crops.people.skeleton), run.position.step
+            )
+    loss = totals.means()["loss"] * totals.count / people
+    return {"valid_loss": loss, **accuracy_row("valid", accuracy, crops.people.skeleton.joints)}
+
+
+def validation_batches(
+    crops: PersonCrops, options: Namespace, device: torch.device, batches: int | None = None
+):
+    """The batches of a split in order, or `--valid-iters` of them spread over it."""
+    wanted = options.valid_iters if batches is None else batches
+    keys = in_order(len(crops), options.batch_size, wanted)
+    return readable(load(crops, keys, options.workers, device), options.skip_bad_images)
+
+
+def _grid(network: torch.nn.Module, batch: Batch, skeleton: Skeleton):
+    images = to_images(batch["image"][:SHOWN])
+    heatmaps = network(images)[-1].float()
+    points = decode(heatmaps)[0] * (images.shape[-1] / heatmaps.shape[-1])
+    pictures = batch["image"][:SHOWN].cpu().numpy()
+    truth, visible = batch["joints"][:SHOWN].cpu().numpy(), batch["visible"][:SHOWN].cpu().numpy()
+    return prediction_grid(pictures, points.cpu().numpy(), truth, skeleton, columns=4, visible=visible)
+
+
+def final_predictions(network: torch.nn.Module, run: Run) -> None:
+    """Write final_preds.h5 and .mat for the test split, or for validation where there is no test split."""
+    options, skeleton = run.options, Skeleton.from_dict(run.head["skeleton"])
+    try:
+        people = open_people(options, "test", skeleton, options.input_res)
+    except UserError as error:
+        note(f"no test split ({error}); predicting the validation split")
+        people = open_people(options, "valid", skeleton, options.input_res)
+    crops = PersonCrops(people, options.input_res)
+    batches = validation_batches(crops, options, run.device, batches=0)
+    found = predict(network, batches, run.device, skeleton.flip_order)
+    write_predictions(run.experiment.folder, "final_preds", found, people)
+
+
+def write_predictions(folder: Path, name: str, found: Found, people: People) -> None:
+    """Predictions as NAME.h5 and NAME.mat in a folder."""
+    record = Predictions.of(found, people)
+    write_h5(folder / f"{name}.h5", record)
+    write_mat(folder / f"{name}.mat", record)
+    note(f"predictions for {len(found.row)} people: {folder / name}.h5, {folder / name}.mat")

@@ -1,0 +1,373 @@
+"""The loop around the step of a task: epochs, logs, validation, checkpoints, interruptions.
+
+A task gives `fit` one function that learns from a batch and one that validates; everything between them is
+here, the same for all tasks.
+"""
+
+import signal
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from src.datasets.crops import Batch, PersonCrops, Stream, load, readable
+from src.errors import UserError
+from src.models.checkpoint import load_weights
+from src.models.layers import PoseNetwork
+from src.utils.command import note
+from src.utils.device import to_device
+from src.utils.experiment import BEST, NEWEST, Experiment, Row
+from src.utils.optimization import learning_rate
+from src.utils.progress import Progress, clock
+
+SLOW_EPOCH_SECONDS = 1800.0
+LAPTOP_HINT = "a small network learns on a CPU with --config recipes/laptop.yaml"
+
+
+class Stateful(Protocol):
+    """A part of a run that a checkpoint holds."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+
+
+class Accuracy(Protocol):
+    """Counts of joints found, gathered on the device over an epoch."""
+
+    def reset(self) -> None: ...
+
+    def mean(self) -> float: ...
+
+    def per_joint(self) -> Tensor: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+
+
+@dataclass
+class Position:
+    """How far a run has come. `seen` people, `seconds` of training, validations without gain (`stale`)."""
+
+    epoch: int = 0
+    step_in_epoch: int = 0
+    step: int = 0
+    seen: int = 0
+    seconds: float = 0.0
+    best: float = -1.0
+    best_epoch: float = 0.0
+    stale: int = 0
+
+
+class Totals:
+    """Sums of the losses of an epoch, on the device, and the first iteration where one was not finite."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.reset()
+
+    def reset(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+        self.first_bad = torch.zeros((), dtype=torch.int64, device=self.device)
+
+    def add(self, losses: dict[str, Tensor], step: int) -> None:
+        """The losses of iteration `step` (from 1), scalars on the device."""
+        self.count += 1
+        for name, loss in losses.items():
+            value = loss.detach().double() if self.device.type != "mps" else loss.detach()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            is_first = ~torch.isfinite(value) & (self.first_bad == 0)
+            self.first_bad = torch.where(is_first, step, self.first_bad)
+
+    def means(self) -> dict[str, float]:
+        """The mean of each loss; reads the device."""
+        return {name: float(total) / self.count for name, total in self.sums.items()}
+
+    def check(self) -> None:
+        """UserError if a loss was not finite; reads the device."""
+        if bad := int(self.first_bad):
+            raise UserError(
+                f"the loss is not finite at iteration {bad}: stopped, the last good {NEWEST} is kept;"
+                " a lower --lr, --clip or --amp none may help"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sums": dict(self.sums), "count": self.count}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.sums = {name: total.to(self.device) for name, total in state["sums"].items()}
+        self.count = state["count"]
+
+
+class Run:
+    """What moves during training, and its way into a checkpoint and back.
+
+    head: what every checkpoint says of its network (src.models.checkpoint.describe).
+    weights: the modules whose weights are kept, "model" first; "ema" is the average that is used where it is.
+    parts: what else has a state, by the name under which a checkpoint holds it.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        device: torch.device,
+        accuracy: Accuracy,
+        head: dict[str, Any],
+        weights: dict[str, PoseNetwork],
+        parts: dict[str, Stateful],
+    ) -> None:
+        self.experiment, self.options, self.device = experiment, experiment.options, device
+        self.position, self.totals, self.accuracy = Position(), Totals(device), accuracy
+        self.head, self.weights = head, weights
+        self.parts: dict[str, Stateful] = {**parts, "totals": self.totals, "accuracy": accuracy}
+        if experiment.state is not None:
+            self._restore(experiment.state)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        for name, network in self.weights.items():
+            # an average that starts now starts from the weights
+            load_weights(network, state, strict=True, entry=name if name in state else "model")
+        for name, part in self.parts.items():
+            if name not in state:
+                raise UserError(
+                    f"the checkpoint lacks {name}: it is not the newest of a {self.experiment.task} run"
+                )
+            part.load_state_dict(state[name])
+        self.position = Position(**state["position"])
+        torch.set_rng_state(state["random"]["cpu"])
+        if self.device.type == "cuda" and "cuda" in state["random"]:
+            torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
+
+    def networks(self) -> dict[str, Any]:
+        """A checkpoint for use: weights, and what they are of."""
+        return self.head | {name: network.state_dict() for name, network in self.weights.items()}
+
+    def state(self) -> dict[str, Any]:
+        """All that the run needs to go on."""
+        random = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            random["cuda"] = torch.cuda.get_rng_state(self.device)
+        parts = {name: part.state_dict() for name, part in self.parts.items()}
+        return {**self.networks(), **parts, "position": asdict(self.position), "random": random}
+
+    def save(self) -> None:
+        """The newest checkpoint, unless a loss was not finite."""
+        self.totals.check()
+        self.experiment.save(NEWEST, self.state())
+
+    @property
+    def finished(self) -> bool:
+        options, position = self.options, self.position
+        out_of_patience = 0 < options.early_stop <= position.stale
+        return position.epoch >= options.epochs or self.out_of_iters or out_of_patience
+
+    @property
+    def out_of_iters(self) -> bool:
+        return 0 < self.options.max_iters <= self.position.step
+
+
+class StopRequest:
+    """Ctrl-C or a termination signal: the loop ends after the step at hand; a second one ends at once."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopRequest":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def _note(self, number: int, _: Any) -> None:
+        self.signal = number
+        self.__exit__()
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def iterations(options: Namespace, people: int) -> int:
+    """Iterations of an epoch: `--iters`, or once through the data."""
+    return options.iters or -(-people // options.batch_size)
+
+
+def fit(
+    run: Run,
+    crops: PersonCrops,
+    learn: Callable[[Batch, float], dict[str, Tensor]],
+    validate: Callable[[], Row],
+) -> None:
+    """Train until the options say stop.
+
+    learn(batch, rate): one iteration on a batch on the device; returns its losses, detached scalars.
+    validate(): the row of figures that validation adds to log.csv, "valid_accuracy" among them.
+
+    Raises UserError if a loss is not finite; SystemExit after a signal, with the checkpoint written.
+    """
+    options = run.options
+    iters = iterations(options, len(crops))
+    stream = Stream(len(crops), options.batch_size, options.seed, run.position.seen)
+    loader = load(crops, stream, options.workers, run.device)
+    batches = _timed(readable(loader, options.skip_bad_images))
+    run.experiment.open(run.position.step, str(run.device))
+    if run.position.step == 0:
+        run.save()  # from here on --continue works, whatever happens
+    with StopRequest() as stop:
+        while not run.finished:
+            _train_epoch(run, batches, learn, iters, stop)
+            if stop.signal:
+                _leave(run, stop.signal)
+            _end_epoch(run, validate, iters)
+    run.experiment.close()
+
+
+def _train_epoch(
+    run: Run,
+    batches: Iterator[tuple[Batch, float]],
+    learn: Callable[[Batch, float], dict[str, Tensor]],
+    iters: int,
+    stop: StopRequest,
+) -> None:
+    """Iterations up to the end of the epoch, of the run, or to a signal."""
+    position, options = run.position, run.options
+    start, waited, first_step = time.monotonic(), 0.0, position.step
+    window = Window(run)
+
+    def describe() -> str:
+        elapsed = max(time.monotonic() - start, 1e-9)
+        rate = (position.step - first_step) * options.batch_size / elapsed
+        losses = " ".join(f"{name} {value:.4g}" for name, value in run.totals.means().items())
+        accuracy = f"accuracy {100 * run.accuracy.mean():.1f}%"
+        return f"{losses} {accuracy} {rate:.1f} images/s, {100 * waited / elapsed:.0f}% waiting for data"
+
+    title = f"epoch {position.epoch + 1}/{options.epochs}"
+    with Progress(title, iters, position.step_in_epoch) as progress:
+        while position.step_in_epoch < iters and not (stop.signal or run.out_of_iters):
+            begin = time.monotonic()
+            batch, wait = next(batches)
+            rate = learning_rate(options, position.step, iters)
+            losses = learn(to_device(batch, run.device), rate)
+            position.step += 1
+            position.step_in_epoch += 1
+            position.seen += options.batch_size
+            run.totals.add(losses, position.step)
+            waited += wait
+            if position.step % options.log_every == 0:
+                run.totals.check()
+                run.experiment.log_step(window.row(rate))
+            if options.save_every and position.step % options.save_every == 0:
+                run.save()
+            position.seconds += time.monotonic() - begin
+            if run.device.type == "cpu":
+                run.totals.check()  # reading costs nothing there
+                if position.step == first_step + 2:
+                    _say_if_slow(time.monotonic() - begin, iters)
+            progress.advance(describe)
+    run.totals.check()
+
+
+class Window:
+    """Means of the losses and the accuracy since the last row of steps.csv."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._mark()
+
+    def _mark(self) -> None:
+        self.count = self.run.totals.count
+        self.sums = {name: float(total) for name, total in self.run.totals.sums.items()}
+
+    def row(self, rate: float) -> Row:
+        """The row of now; the next window starts here. Reads the device."""
+        run, position = self.run, self.run.position
+        steps = run.totals.count - self.count
+        losses = {n: (float(t) - self.sums.get(n, 0.0)) / steps for n, t in run.totals.sums.items()}
+        self._mark()
+        head = {"step": position.step, "epoch": position.epoch + 1, "seconds": position.seconds, "lr": rate}
+        return {**head, **losses, "accuracy": run.accuracy.mean()}
+
+
+def _end_epoch(run: Run, validate: Callable[[], Row], iters: int) -> None:
+    """Validate, log, keep the best, and save; an epoch cut short by --max-iters stays open for --continue."""
+    position, options, experiment = run.position, run.options, run.experiment
+    whole = position.step_in_epoch >= iters
+    epoch = position.epoch + 1 if whole else round(position.epoch + position.step_in_epoch / iters, 4)
+    row: Row = {
+        "epoch": epoch,
+        "step": position.step,
+        "seconds": position.seconds,
+        "lr": learning_rate(options, position.step - 1, iters),
+        **{f"train_{name}": value for name, value in run.totals.means().items()},
+        **accuracy_row("train", run.accuracy, run.head["skeleton"]["joints"]),
+    }
+    if whole:
+        position.epoch, position.step_in_epoch = position.epoch + 1, 0
+        run.totals.reset()
+        run.accuracy.reset()
+    if validates(options, position.epoch, run.finished):
+        row |= validate()
+        _keep_best(run, row["valid_accuracy"], epoch)
+    experiment.log_epoch(row)
+    if whole and options.snapshot_every and position.epoch % options.snapshot_every == 0:
+        experiment.save(f"snapshots/epoch_{position.epoch:04}.pth", run.networks())
+    run.save()
+    note(_summary(row, options.epochs))
+
+
+def validates(options: Namespace, epoch: int, last: bool) -> bool:
+    """Whether to validate after this epoch: every --valid-every epochs, and at the end."""
+    return options.valid_every > 0 and (epoch % options.valid_every == 0 or last)
+
+
+def _keep_best(run: Run, accuracy: float, epoch: float) -> None:
+    position, gain = run.position, run.options.early_stop_delta
+    position.stale = 0 if accuracy >= position.best + gain else position.stale + 1
+    if accuracy > position.best:
+        position.best, position.best_epoch = accuracy, epoch
+        run.experiment.save(BEST, run.networks() | {"accuracy": accuracy, "epoch": epoch})
+
+
+def accuracy_row(split: str, accuracy: Accuracy, joints: Iterable[str]) -> Row:
+    """The mean accuracy and that of each joint, by the names of log.csv."""
+    each = accuracy.per_joint().tolist()
+    names = [f"{split}_acc_{joint.replace(' ', '_')}" for joint in joints]
+    return {f"{split}_accuracy": accuracy.mean(), **dict(zip(names, each, strict=True))}
+
+
+def _summary(row: Row, epochs: int) -> str:
+    parts = [f"epoch {row['epoch']}/{epochs}", f"train loss {row['train_loss']:.4g}"]
+    parts.append(f"accuracy {100 * row['train_accuracy']:.2f}%")
+    if "valid_loss" in row:
+        parts.append(f"| valid loss {row['valid_loss']:.4g} accuracy {100 * row['valid_accuracy']:.2f}%")
+    return " ".join([*parts, f"| lr {row['lr']:.3g}, {clock(row['seconds'])}"])
+
+
+def _leave(run: Run, number: int) -> None:
+    run.save()
+    run.experiment.close()
+    name = signal.Signals(number).name
+    note(f"{name}: stopped after iteration {run.position.step}, saved; -c {run.options.exp} goes on")
+    raise SystemExit(128 + number)
+
+
+def _say_if_slow(step_seconds: float, iters: int) -> None:
+    """Tell who trains a large network on a CPU what to expect."""
+    epoch = step_seconds * iters
+    if epoch > SLOW_EPOCH_SECONDS:
+        note(f"an epoch of {iters} iterations takes about {clock(epoch)} on this CPU; {LAPTOP_HINT}")
+
+
+def _timed(batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
+    """Each batch with the seconds spent waiting for it."""
+    source = iter(batches)
+    while True:
+        start = time.monotonic()
+        batch = next(source)
+        yield batch, time.monotonic() - start

@@ -1,0 +1,69 @@
+"""The affine: exact round trips, mirrored joints in mirrored cells, and pictures that agree with joints."""
+
+import cv2
+import numpy as np
+import pytest
+
+from src.datasets import affine
+
+
+@pytest.mark.parametrize("rotation", [0.0, 30.0, -77.0, 180.0])
+@pytest.mark.parametrize("flip", [False, True])
+def test_round_trip_is_exact(rotation: float, flip: bool) -> None:
+    points = np.random.default_rng(0).uniform(-300, 1300, (50, 2))
+    matrix = affine.crop_matrix(np.array([640.2, 353.7]), 3.3, 256, rotation, flip)
+    back = affine.apply(affine.invert(matrix), affine.apply(matrix, points))
+    np.testing.assert_allclose(back, points, atol=1e-9)  # float64; the contract asks for 1e-3 px
+
+
+def test_box_corners_land_on_crop_corners() -> None:
+    matrix = affine.crop_matrix(np.array([500.0, 400.0]), 2.0, 256)  # a box of 400 px: 300…700, 200…600
+    corners = affine.apply(matrix, np.array([[300.0, 200.0], [700.0, 600.0], [500.0, 400.0]]))
+    np.testing.assert_allclose(corners, [[0, 0], [256, 256], [128, 128]], atol=1e-9)
+
+
+def test_positive_rotation_turns_counter_clockwise_on_the_screen() -> None:
+    matrix = affine.crop_matrix(np.array([100.0, 100.0]), 1.0, 200, rotation=90)
+    right_of_centre = affine.apply(matrix, np.array([[150.0, 100.0]]))
+    np.testing.assert_allclose(right_of_centre, [[100, 50]], atol=1e-9)  # moved up
+
+
+def test_mirror_is_size_minus_x_and_cells_mirror() -> None:
+    points = np.random.default_rng(1).uniform(0, 256, (1000, 2))
+    plain = affine.crop_matrix(np.array([128.0, 128.0]), 256 / 200, 256)
+    mirrored = affine.crop_matrix(np.array([128.0, 128.0]), 256 / 200, 256, flip=True)
+    x, x_mirrored = affine.apply(plain, points)[:, 0], affine.apply(mirrored, points)[:, 0]
+    np.testing.assert_allclose(x_mirrored, 256 - x, atol=1e-9)
+    np.testing.assert_array_equal(np.floor(x_mirrored / 4), 63 - np.floor(x / 4))
+
+
+def test_batches_of_matrices() -> None:
+    matrices = np.stack([affine.crop_matrix(np.array([50.0, 60.0]), s, 64, 10 * s) for s in (0.5, 1.5)])
+    points = np.random.default_rng(2).uniform(0, 100, (2, 7, 2))
+    moved = affine.apply(matrices, points)
+    for i in range(2):
+        np.testing.assert_allclose(moved[i], affine.apply(matrices[i], points[i]), atol=1e-12)
+    np.testing.assert_allclose(affine.apply(affine.invert(matrices), moved), points, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale, size", [(0.3, 128), (1.1, 256), (6.0, 128)])  # enlarged, near 1:1, shrunk
+@pytest.mark.parametrize("flip", [False, True])
+def test_picture_and_joint_go_the_same_way(scale: float, size: int, flip: bool) -> None:
+    """A bright disc's centre of mass in the crop lies where the affine sends the disc's centre."""
+    picture = np.zeros((800, 900, 3), np.uint8)
+    center = np.array([430.5, 400.5])  # the middle of pixel (430, 400)
+    radius = int(15 * scale) + 6
+    cv2.circle(picture, (430, 400), radius, (255, 255, 255), -1)
+    matrix = affine.crop_matrix(np.array([420.0, 410.0]), scale, size, rotation=25, flip=flip)
+    crop = affine.warp(picture, matrix, size)[..., 0].astype(float)
+    ys, xs = np.mgrid[:size, :size] + 0.5
+    found = np.array([(xs * crop).sum(), (ys * crop).sum()]) / crop.sum()
+    # bilinear sampling of bytes: well within a tenth of a pixel, where half a pixel would be the usual mistake
+    np.testing.assert_allclose(found, affine.apply(matrix, center[None])[0], atol=0.1)
+
+
+def test_outside_of_the_picture_is_black() -> None:
+    picture = np.full((50, 50, 3), 200, np.uint8)
+    crop = affine.warp(picture, affine.crop_matrix(np.array([25.0, 25.0]), 0.5, 100), 100)
+    assert crop[50, 50].tolist() == [200, 200, 200]
+    assert crop[2, 2].tolist() == [0, 0, 0]

@@ -1,0 +1,118 @@
+"""Crops: what a sample holds, that it depends on (seed, pass, row) alone, and the stream of keys."""
+
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from src.datasets import affine
+from src.datasets.annotations import Person
+from src.datasets.augmentation import Augmentation, Draw
+from src.datasets.crops import PersonCrops, Stream, collate, in_order, load, readable
+from src.datasets.images import BadImage
+from src.datasets.skeletons import LSP, Skeleton
+from src.errors import UserError
+
+
+class Dots:
+    """People whose picture is black but for a white pixel at each joint; person 3's picture is broken."""
+
+    name, skeleton = "dots", LSP
+
+    def __init__(self, count: int = 10, broken: int = 3, skeleton: Skeleton = LSP) -> None:
+        self.count, self.broken, self.skeleton = count, broken, skeleton
+
+    def __len__(self) -> int:
+        return self.count
+
+    def person(self, index: int) -> Person:
+        if index == self.broken:
+            raise BadImage("picture 3.jpg is cut short")
+        rng = np.random.default_rng(index)
+        joints = rng.uniform(60, 240, (self.skeleton.num_joints, 2)).astype(np.float32)
+        image = np.zeros((300, 300, 3), np.uint8)
+        image[joints[:, 1].astype(int), joints[:, 0].astype(int)] = 255
+        visible = np.full(self.skeleton.num_joints, 2, np.int8)
+        return Person(image, joints, visible, np.array([150.0, 150.0], np.float32), 1.0, 1.25, 0.0, 40.0)
+
+
+def test_flip_swaps_left_and_right() -> None:
+    crops = PersonCrops(Dots(), 128)
+    person = crops.people.person(0)
+    plain, flipped = crops.crop(person, Draw()), crops.crop(person, Draw(flip=True))
+    np.testing.assert_allclose(flipped["joints"][:, 0], 128 - plain["joints"][LSP.flip_order, 0], atol=1e-4)
+    np.testing.assert_allclose(flipped["joints"][:, 1], plain["joints"][LSP.flip_order, 1], atol=1e-4)
+    np.testing.assert_array_equal(flipped["image"], plain["image"][:, ::-1])
+
+
+def test_inverse_leads_back_to_the_picture() -> None:
+    crops = PersonCrops(Dots(), 128, Augmentation(), seed=1)
+    for row in range(3):
+        sample = crops[(5, row)]
+        assert not isinstance(sample, str)
+        back = affine.apply(sample["inverse"], sample["joints"])
+        np.testing.assert_allclose(back, sample["truth"], atol=1e-3)
+
+
+def test_shift_and_enlarge_are_applied_to_the_raw_box() -> None:
+    crops = PersonCrops(Dots(), 100)
+    person = crops.people.person(0)._replace(scale=0.8, enlarge=1.25, shift=15.0)
+    sample = crops.crop(person, Draw())
+    # MPII's rule: 15 x 0.8 = 12 px down, then 0.8 x 1.25 = 1: a box of 200 px
+    np.testing.assert_allclose(affine.apply(sample["inverse"], np.array([[50.0, 50.0]])), [[150, 162]], atol=1e-9)
+    np.testing.assert_allclose(affine.apply(sample["inverse"], np.array([[0.0, 0.0]])), [[50, 62]], atol=1e-9)
+
+
+def test_a_sample_depends_on_seed_pass_and_row() -> None:
+    crops = PersonCrops(Dots(), 64, Augmentation(), seed=7)
+    same, other = crops[(1, 0)], crops[(2, 0)]
+    again = PersonCrops(Dots(), 64, Augmentation(), seed=7)[(1, 0)]
+    assert not isinstance(same, str) and not isinstance(again, str) and not isinstance(other, str)
+    np.testing.assert_array_equal(same["image"], again["image"])
+    np.testing.assert_array_equal(same["joints"], again["joints"])
+    assert not np.array_equal(same["joints"], other["joints"])
+
+
+def test_augmentation_keeps_to_its_limits() -> None:
+    augmentation = Augmentation(scale=0.25, rotation=30, rotate_prob=0.4, flip_prob=0.5, color=0.4)
+    draws = [augmentation.draw(np.random.default_rng((0, i))) for i in range(4000)]
+    scales, rotations = np.array([d.scale for d in draws]), np.array([d.rotation for d in draws])
+    assert scales.min() >= 2**-0.5 and scales.max() <= 2**0.5
+    assert np.abs(rotations).max() <= 60
+    # shares of 4000 draws: a standard deviation is below 0.008
+    assert abs((rotations != 0).mean() - 0.4) < 0.04
+    assert abs(np.mean([d.flip for d in draws]) - 0.5) < 0.04
+    assert np.abs(np.array([d.color for d in draws]) - 1).max() <= 0.4
+
+
+def test_stream_passes_through_everybody_and_can_start_anywhere() -> None:
+    keys = [key for batch in itertools.islice(Stream(10, 4, seed=3), 5) for key in batch]
+    assert sorted(row for times, row in keys if times == 0) == list(range(10))
+    assert sorted(row for times, row in keys if times == 1) == list(range(10))
+    assert keys[:10] != [(0, row) for _, row in keys[10:]]
+    later = [key for batch in itertools.islice(Stream(10, 4, seed=3, start=12), 2) for key in batch]
+    assert later == keys[12:]
+
+
+def test_in_order_covers_or_spreads() -> None:
+    assert in_order(5, 2) == [[(0, 0), (0, 1)], [(0, 2), (0, 3)], [(0, 4)]]
+    spread = [row for batch in in_order(100, 3, batches=2) for _, row in batch]
+    assert spread[0] == 0 and spread[-1] == 99 and len(spread) == 6
+
+
+def test_bad_pictures_stop_or_are_left_out() -> None:
+    crops = PersonCrops(Dots(), 64)
+    loader = load(crops, in_order(4, 4), workers=0, device=torch.device("cpu"))
+    with pytest.raises(UserError, match=r"cut short.*--skip-bad-images"):
+        list(readable(loader, skip_bad_images=False))
+    (batch,) = readable(loader, skip_bad_images=True)
+    assert batch["row"].tolist() == [0, 1, 2] and len(batch["bad"]) == 1
+    only_bad = collate(["picture 3.jpg is cut short"])
+    assert list(readable([only_bad], skip_bad_images=True)) == []
+
+
+def test_crops_travel_to_spawned_workers() -> None:
+    crops = pickle.loads(pickle.dumps(PersonCrops(Dots(), 64, Augmentation())))
+    assert crops[(0, 1)]["image"].shape == (64, 64, 3)

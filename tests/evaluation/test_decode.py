@@ -1,0 +1,93 @@
+"""Heatmaps to points, against a formulation that goes joint by joint."""
+
+import numpy as np
+import pytest
+import torch
+
+from src.datasets.skeletons import LSP
+from src.datasets.targets import gaussian_heatmaps
+from src.evaluation.decode import argmax_cells, decode, flip_average
+
+
+def decode_one(heatmap: np.ndarray) -> tuple[float, float]:
+    """The point of one map, written as in the text of the method."""
+    height, width = heatmap.shape
+    y, x = divmod(int(heatmap.argmax()), width)
+    point = [x + 0.5, y + 0.5]
+    if 0 < x < width - 1 and 0 < y < height - 1:
+        point[0] += 0.25 * np.sign(heatmap[y, x + 1] - heatmap[y, x - 1])
+        point[1] += 0.25 * np.sign(heatmap[y + 1, x] - heatmap[y - 1, x])
+    return point[0], point[1]
+
+
+@pytest.mark.parametrize("levels", [3, 1000])  # 3: equal maxima and equal neighbours are frequent
+def test_decode_is_that_of_each_map(levels: int) -> None:
+    heatmaps = torch.randint(levels, (4, 5, 9, 7), generator=torch.manual_seed(0)).float()
+    points, score = decode(heatmaps)
+    expected = [[decode_one(heatmap) for heatmap in sample] for sample in heatmaps.numpy()]
+    np.testing.assert_array_equal(points.numpy(), expected)
+    np.testing.assert_array_equal(score.numpy(), heatmaps.amax((2, 3)).numpy())
+
+
+def test_argmax_is_the_first_of_equals_in_x_y_order() -> None:
+    heatmaps = torch.zeros(1, 2, 3, 4)
+    heatmaps[0, 0, 1, 3] = heatmaps[0, 0, 2, 0] = 1
+    cells, values = argmax_cells(heatmaps)
+    assert cells.tolist() == [[[3, 1], [0, 0]]]
+    assert values.tolist() == [[1, 0]]
+
+
+def test_a_map_below_zero_has_its_peak_too() -> None:
+    heatmaps = torch.full((1, 1, 5, 5), -3.0)
+    heatmaps[0, 0, 2, 1] = -1
+    points, score = decode(heatmaps)
+    assert points.tolist() == [[[1.5, 2.5]]]
+    assert score.tolist() == [[-1]]
+
+
+def test_round_trip_of_rendered_joints() -> None:
+    """A symmetric target gives its cell's centre: half a cell at most from any joint in the cell."""
+    joints = torch.rand(50, 3, 2, generator=torch.manual_seed(1)) * 32
+    cells = joints.floor().long()
+    heatmaps = gaussian_heatmaps(cells, torch.ones(50, 3, dtype=torch.bool), size=32, sigma=1, radius=3)
+    points, score = decode(heatmaps)
+    assert torch.equal(points, cells + 0.5)
+    assert (points - joints).abs().max() <= 0.5
+    assert torch.equal(score, torch.ones(50, 3))
+
+
+def test_round_trip_of_a_peak_between_centres() -> None:
+    """The quarter shift leaves a quarter of a cell, up to float32, where the map has the joint's exact place."""
+    joints = 2 + torch.rand(50, 3, 2, generator=torch.manual_seed(2)) * 28
+    grid = torch.arange(32) + 0.5
+    x, y = torch.exp(-((grid - joints[..., None]) ** 2) / 2).unbind(2)
+    points, _ = decode(y[..., :, None] * x[..., None, :])
+    assert (points - joints).abs().max() <= 0.25 + 1e-5
+
+
+def mirrored(heatmaps: torch.Tensor) -> torch.Tensor:
+    """What a network that is blind to left and right gives for the mirrored picture."""
+    return heatmaps[:, LSP.flip_order].flip(3)
+
+
+def test_flip_average_of_a_symmetric_network_is_its_output() -> None:
+    heatmaps = torch.randn(2, LSP.num_joints, 6, 8, generator=torch.manual_seed(3))
+    assert torch.equal(flip_average(heatmaps, mirrored(heatmaps), LSP.flip_order), heatmaps)
+
+
+def test_flip_average_is_the_mean_with_left_and_right_restored() -> None:
+    first, second = torch.randn(2, 2, LSP.num_joints, 6, 8, generator=torch.manual_seed(4))
+    average = flip_average(first, second, LSP.flip_order)
+    right, left, x = LSP.index("right wrist"), LSP.index("left wrist"), 1
+    expected = (first[:, right, :, x] + second[:, left, :, 7 - x]) / 2
+    assert torch.equal(average[:, right, :, x], expected)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_nothing_waits_for_the_device() -> None:
+    heatmaps = torch.randn(2, LSP.num_joints, 16, 16, device="cuda")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        decode(flip_average(heatmaps, heatmaps, LSP.flip_order))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

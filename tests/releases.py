@@ -1,0 +1,293 @@
+"""Tiny releases in the layouts of the real ones, for tests: some people, and the files that describe them.
+
+The numbers are drawn from a fixed seed; pictures are small JPEGs of noise. MPII's people contain what its
+readers stumble over: hidden and unlabelled joints, joints beyond the edge, several people in a picture.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import h5py
+import numpy as np
+import scipy.io
+
+WIDTH, HEIGHT = 96, 72
+LSP_JOINTS, MPII_JOINTS = 14, 16
+Arrays = dict[str, np.ndarray]
+
+# MPII: which picture each person is in, and the split of that picture; the last two are test people.
+MPII_PICTURES = ("000000001.jpg", "000000002.jpg", "000000003.jpg", "000000004.jpg")
+MPII_INDEX = np.array([0, 0, 1, 2, 3, 3])
+MPII_SPLITS = np.array(["train", "train", "train", "valid", "test", "test"])
+
+
+def write_picture(path: Path, width: int = WIDTH, height: int = HEIGHT) -> None:
+    """A JPEG of noise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(0).integers(0, 255, (height // 8, width // 8, 3), np.uint8)
+    assert cv2.imwrite(str(path), cv2.resize(noise, (width, height)))
+
+
+def make_lsp(folder: Path, count: int = 6) -> np.ndarray:
+    """LSP in `folder`; its joints (3, 14, N): x, y (1-based), 1 where occluded."""
+    rng = np.random.default_rng(1)
+    joints = np.empty((3, LSP_JOINTS, count))
+    joints[0] = rng.uniform(1, WIDTH, joints[0].shape)
+    joints[1] = rng.uniform(1, HEIGHT, joints[1].shape)
+    joints[2] = rng.random(joints[2].shape) < 0.2
+    _write_leeds(folder, joints, count, "im{:04d}.jpg")
+    return joints
+
+
+def make_lspet(folder: Path, count: int = 10) -> np.ndarray:
+    """LSPET in `folder`; its joints (14, 3, N): x, y (1-based), 1 where labelled; each person lacks one."""
+    rng = np.random.default_rng(2)
+    joints = np.empty((LSP_JOINTS, 3, count))
+    joints[:, 0] = rng.uniform(1, WIDTH, joints[:, 0].shape)
+    joints[:, 1] = rng.uniform(1, HEIGHT, joints[:, 1].shape)
+    joints[:, 2] = 1
+    unlabelled = rng.integers(0, LSP_JOINTS, count)
+    joints[unlabelled, :, np.arange(count)] = np.stack(
+        [np.zeros(count), -rng.uniform(1, 40, count), np.zeros(count)], 1
+    )
+    _write_leeds(folder, joints, count, "im{:05d}.jpg")
+    return joints
+
+
+def _write_leeds(folder: Path, joints: np.ndarray, count: int, name: str) -> None:
+    for row in range(count):
+        write_picture(folder / "images" / name.format(row + 1))
+    scipy.io.savemat(folder / "joints.mat", {"joints": joints})
+
+
+def mpii_people() -> Arrays:
+    """The people of MPII, 1-based and as annotated.
+
+    images (N,), joints (N, 16, 2), visible (N, 16) 0 unlabelled, 1 hidden, 2 visible, center (N, 2),
+    scale (N,), head (N, 4) corners of the head box, index (N,), person (N,), split (N,). Test people have no
+    joints.
+    """
+    rng = np.random.default_rng(3)
+    count = len(MPII_INDEX)
+    joints = rng.integers(2, HEIGHT - 1, (count, MPII_JOINTS, 2)).astype(float)
+    visible = rng.choice([1, 2], (count, MPII_JOINTS), p=[0.2, 0.8])
+    visible[:, 8:10] = 2
+    visible[2] = 2
+    visible[:4, 0] = 0
+    joints[0, 9], visible[0, 9] = (30, -4), 2  # head tops beyond the edges of the picture
+    joints[2, 9], visible[2, 9] = (0, 12), 2
+    visible[MPII_SPLITS == "test"] = 0
+    joints[visible == 0] = 0
+    return {
+        "images": np.array(MPII_PICTURES)[MPII_INDEX],
+        "joints": joints,
+        "visible": visible,
+        "center": rng.integers(30, 60, (count, 2)).astype(float),
+        "scale": rng.uniform(0.2, 0.35, count),
+        "head": np.sort(rng.integers(5, 40, (count, 2, 2)), axis=1).reshape(count, 4)
+        + np.array([0, 0, 3, 4]),
+        "index": MPII_INDEX,
+        "person": np.array([0, 1, 0, 0, 0, 1]),
+        "split": MPII_SPLITS,
+    }
+
+
+def write_mpii_pictures(folder: Path) -> None:
+    """images/ of MPII in `folder`."""
+    for name in MPII_PICTURES:
+        write_picture(folder / "images" / name)
+
+
+def mpii_head_sizes(people: Arrays) -> np.ndarray:
+    """0.6 times the diagonal of the head boxes (N,)."""
+    x1, y1, x2, y2 = people["head"].T
+    return 0.6 * np.hypot(x2 - x1, y2 - y1)
+
+
+def mpii_h5_fields(people: Arrays) -> Arrays:
+    """The people as the fields of annot.h5: annotated boxes, joints of test people -1."""
+    test = people["split"] == "test"
+    return {
+        "imgname": np.array([[ord(c) for c in name.ljust(16, "\0")] for name in people["images"]], float),
+        "part": np.where(test[:, None, None], -1, people["joints"]),
+        "visible": (people["visible"] == 2).astype(float),
+        "center": people["center"],
+        "scale": people["scale"],
+        "normalize": np.where(test, 1, mpii_head_sizes(people)),
+        "index": people["index"].astype(float),
+        "person": people["person"].astype(float),
+        "istrain": (~test).astype(float),
+    }
+
+
+def write_h5(path: Path, fields: Arrays) -> None:
+    """An HDF5 file of these arrays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        for key, array in fields.items():
+            file[key] = array
+
+
+def write_mpii_h5(folder: Path, baked: bool) -> None:
+    """annot/{train,valid,test}.h5, with enlarged ("baked") or annotated boxes and names as bytes."""
+    people = mpii_people()
+    fields = mpii_h5_fields(people)
+    fields["imgname"] = people["images"].astype("S13")
+    if baked:
+        fields["center"] = fields["center"] + 15 * fields["scale"][:, None] * [0, 1]
+        fields["scale"] = fields["scale"] * 1.25
+    del fields["istrain"]
+    for split in ("train", "valid", "test"):
+        rows = people["split"] == split
+        write_h5(folder / "annot" / f"{split}.h5", {key: field[rows] for key, field in fields.items()})
+
+
+def write_mpii_annot_h5(folder: Path) -> None:
+    """annot.h5, with everybody, and the list of validation pictures."""
+    write_h5(folder / "annot.h5", mpii_h5_fields(mpii_people()))
+    write_validation_list(folder)
+
+
+def write_validation_list(folder: Path) -> None:
+    """annot/valid_images.txt."""
+    people = mpii_people()
+    (folder / "annot").mkdir(parents=True, exist_ok=True)
+    names = people["images"][people["split"] == "valid"]
+    (folder / "annot" / "valid_images.txt").write_text("\n".join(names) + "\n")
+
+
+def write_mpii_split_json(folder: Path) -> None:
+    """annot/{train,valid,test}.json, in which joints_vis is 1 for labelled joints, and gt_valid.mat."""
+    people = mpii_people()
+    (folder / "annot").mkdir(parents=True, exist_ok=True)
+    for split in ("train", "valid", "test"):
+        records = []
+        for row in np.flatnonzero(people["split"] == split):
+            labelled = people["visible"][row] > 0
+            record = {
+                "image": people["images"][row],
+                "center": people["center"][row].tolist(),
+                "scale": people["scale"][row],
+            }
+            if split != "test":
+                record["joints"] = np.where(labelled[:, None], people["joints"][row], -1).tolist()
+                record["joints_vis"] = labelled.astype(int).tolist()
+            records.append(record)
+        (folder / "annot" / f"{split}.json").write_text(json.dumps(records))
+    _write_truth(folder / "annot" / "gt_valid.mat", unlabelled=-1)
+
+
+def write_mpii_flagged_json(folder: Path) -> None:
+    """mpii_annotations.json with training and validation people, and detections_our_format.mat."""
+    people = mpii_people()
+    folder.mkdir(parents=True, exist_ok=True)
+    records = [
+        {
+            "dataset": "MPI",
+            "isValidation": float(people["split"][row] == "valid"),
+            "img_paths": people["images"][row],
+            "objpos": people["center"][row].tolist(),
+            "scale_provided": people["scale"][row],
+            "joint_self": np.c_[people["joints"][row], people["visible"][row] == 2].tolist(),
+            "annolist_index": int(people["index"][row]) + 1,
+            "people_index": int(people["person"][row]) + 1,
+        }
+        for row in np.flatnonzero(people["split"] != "test")
+    ]
+    (folder / "mpii_annotations.json").write_text(json.dumps(records))
+    _write_truth(folder / "detections_our_format.mat", unlabelled=0)
+
+
+def _write_truth(path: Path, unlabelled: float) -> None:
+    """Positions and head boxes of the validation people."""
+    people = mpii_people()
+    rows = people["split"] == "valid"
+    joints = np.where((people["visible"] > 0)[..., None], people["joints"], unlabelled)
+    heads = people["head"][rows].reshape(-1, 2, 2).transpose(1, 2, 0).astype(float)
+    truth = {"pos_gt_src": joints[rows].transpose(1, 2, 0), "headboxes_src": heads}
+    scipy.io.savemat(path, truth)
+
+
+def write_mpii_official(folder: Path) -> None:
+    """mpii_human_pose_v1_u12_1.mat and the list of validation pictures.
+
+    Beside the usual people it has a training person without joints, one without position, a picture with an
+    empty annorect, and is_visible as number, as character, empty and absent.
+    """
+    people = mpii_people()
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures: list[dict[str, Any]] = []
+    for index, name in enumerate(MPII_PICTURES):
+        rects = [_official_rect(people, int(row)) for row in np.flatnonzero(people["index"] == index)]
+        if index == 1:  # after the usual person
+            rects += [rects[0] | {"annopoints": []}, rects[0] | {"objpos": []}]
+        pictures.append({"image": _structs([{"name": name}]), "annorect": _structs(rects)})
+    pictures.append({"image": _structs([{"name": "unused.jpg"}]), "annorect": []})
+    release = {"annolist": _structs(pictures), "img_train": np.array([[1, 1, 1, 0, 1]])}
+    scipy.io.savemat(folder / "mpii_human_pose_v1_u12_1.mat", {"RELEASE": _structs([release])})
+    write_validation_list(folder)
+
+
+def _official_rect(people: Arrays, row: int) -> dict[str, Any]:
+    x1, y1, x2, y2 = (float(value) for value in people["head"][row])
+    objpos = {"x": people["center"][row, 0], "y": people["center"][row, 1]}
+    rect: dict[str, Any] = {"scale": people["scale"][row], "objpos": _structs([objpos])}
+    if people["split"][row] == "test":
+        return rect
+    points = []
+    for joint in np.flatnonzero(people["visible"][row]):
+        shown = people["visible"][row, joint] == 2
+        x, y = people["joints"][row, joint]
+        # Both spellings occur; for neck and head top the field is empty, for some people it is missing.
+        flag: Any = [] if joint in (8, 9) else (str(int(shown)) if joint % 2 else float(shown))
+        point = {"x": x, "y": y, "id": float(joint)}
+        points.append(point | {"is_visible": flag} if (people["visible"][row] == 1).any() else point)
+    annopoints = _structs([{"point": _structs(points)}])
+    return rect | {"x1": x1, "y1": y1, "x2": x2, "y2": y2, "annopoints": annopoints}
+
+
+def _structs(records: list[dict[str, Any]]) -> np.ndarray:
+    """Dicts with the same keys as a MATLAB struct array (1, N)."""
+    structs = np.empty((1, len(records)), dtype=[(key, object) for key in records[0]])
+    for column, record in enumerate(records):
+        for key, value in record.items():
+            structs[key][0, column] = value
+    return structs
+
+
+def make_lsp_mpii(folder: Path, lsp_test: int = 2, mpii_test: int = 0, unusable: bool = False) -> Arrays:
+    """lsp_mpii.h5 with the istrain codes given, and its pictures; the fields as written.
+
+    Rows: 4 people of LSP (2 of them test), 2 of LSPET, 4 training and 2 test people of MPII; with `unusable`
+    a training person of MPII without joints, istrain -1, follows.
+    """
+    people = mpii_people()
+    fields = mpii_h5_fields(people)
+    order = np.array(
+        [0, 1, 2, 3, 4, 5, -1, -1, 12, 13, 6, 7, 8, 9, 10, 11]
+    )  # of LSP's joints in MPII's places
+    lsp = make_lsp(folder / "LSP", 4)[:2].transpose(2, 1, 0)
+    lspet = make_lspet(folder / "LSP", 2)[:, :2].transpose(2, 0, 1)
+    (folder / "LSP" / "joints.mat").unlink()
+    write_mpii_pictures(folder / "mpii")
+    leeds = np.concatenate([lsp, lspet])
+    part = np.where((order >= 0)[:, None], leeds[:, order], 0)
+    names = [f"LSP/images/im{row:04d}.jpg" for row in (1, 2, 3, 4)]
+    names += [f"LSP/images/im{row:05d}.jpg" for row in (1, 2)]
+    names += [f"mpii/images/{name}" for name in people["images"]]
+    istrain = [1, 1, lsp_test, lsp_test, 1, 1, 1, 1, 1, 1, mpii_test, mpii_test]
+    content = {
+        "imgname": np.array([[ord(c) for c in name.ljust(50, "\0")] for name in names], np.uint8),
+        "part": np.concatenate([part, fields["part"]]),
+        "visible": np.concatenate([np.ones(part.shape[:2]), fields["visible"]]),
+        "center": np.concatenate([np.tile([WIDTH / 2, HEIGHT / 2], (6, 1)), fields["center"]]),
+        "scale": np.concatenate([np.full(6, 0.8 * WIDTH / 200), fields["scale"]]),
+        "istrain": np.array(istrain, float),
+    }
+    if unusable:
+        content = {key: np.concatenate([field, field[-1:]]) for key, field in content.items()}
+        content["istrain"][-1] = -1
+    write_h5(folder / "lsp_mpii.h5", content)
+    return content

@@ -1,0 +1,121 @@
+"""Where options come from, and that mistakes are one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from src.errors import UserError
+from src.utils import options
+
+
+def build(parser: options.Parser) -> None:
+    options.add_run_options(parser)
+    options.add_data_options(parser, ["synth", "mpii"])
+    options.add_crop_options(parser)
+    options.add_length_options(parser, epochs=100, batch_size=6)
+    options.add_optimizer_options(parser, optimizer="rmsprop", lr=2.5e-4)
+
+
+def parse(*argv: str | Path):
+    return options.parse(build, "Test.", "task", [str(word) for word in argv])
+
+
+def store(exp_dir: Path, name: str, **stored: object) -> None:
+    folder = exp_dir / "task" / name
+    folder.mkdir(parents=True)
+    (folder / "options.json").write_text(json.dumps({"options": stored}))
+
+
+def config(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_defaults_config_and_typed_rise(tmp_path: Path) -> None:
+    recipe = config(tmp_path / "a.yaml", "lr: 1e-3\nepochs: 7\nmilestones: [3, 5]\nskip-bad-images: true\n")
+    second = config(tmp_path / "b.yaml", "epochs: 8\n")
+    args = parse("--exp", "x", "--config", recipe, second, "--lr", "0.5")
+    assert (args.lr, args.epochs, args.batch_size) == (0.5, 8, 6)
+    assert args.milestones == [3, 5] and args.skip_bad_images is True
+    args = parse("--exp", "x", "--config", second, "--config", recipe, "--no-skip-bad-images")
+    assert args.epochs == 7 and args.skip_bad_images is False
+
+
+def test_stored_options_lie_between_defaults_and_what_is_typed(tmp_path: Path) -> None:
+    store(tmp_path, "old", epochs=9, lr=0.1, seed=4, **{"load-model": "a.pth", "exp": "old", "data-dir": None})
+    args = parse("--exp", "old", "--exp-dir", tmp_path, "--continue", "--lr", "0.2")
+    assert (args.epochs, args.lr, args.seed, args.load_model) == (9, 0.2, 4, None)
+    recipe = config(tmp_path / "r.yaml", "epochs: 11\n")  # given now, so it counts as typed
+    args = parse("--exp", "new", "--exp-dir", tmp_path, "--branch", "old", "--config", recipe)
+    assert (args.exp, args.epochs, args.lr) == ("new", 11, 0.1)
+
+
+def test_an_options_file_can_serve_as_config(tmp_path: Path) -> None:
+    store(tmp_path, "old", epochs=9, exp="old")
+    args = parse("--exp", "new", "--config", tmp_path / "task/old/options.json")
+    assert (args.exp, args.epochs) == ("new", 9)
+
+
+def test_stored_values_are_validated(tmp_path: Path) -> None:
+    store(tmp_path, "old", epochs="many")
+    with pytest.raises(UserError, match="--epochs: a whole number from 0 is wanted, not 'many'"):
+        parse("-c", "old", "--exp-dir", tmp_path)
+    store(tmp_path, "other", epocs=3)
+    with pytest.raises(UserError, match=r"no option --epocs \(did you mean '--epochs'\?\)"):
+        parse("-c", "other", "--exp-dir", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "argv, name, value",
+    [
+        (["--nEpochs", "5"], "epochs", 5),
+        (["-nEpochs", "5"], "epochs", 5),
+        (["-LR", "1e-5"], "lr", 1e-5),
+        (["--nThreads=3"], "workers", 3),
+        (["-m", "77"], "max_iters", 77),
+        (["-finalPredictions", "1"], "final_predictions", True),
+        (["-finalPredictions", "0"], "final_predictions", False),
+        (["-optMethod", "sgd"], "optimizer", "sgd"),
+    ],
+)
+def test_old_spellings(argv: list[str], name: str, value: object) -> None:
+    assert getattr(parse("-expID", "x", *argv), name) == value
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["--bath-size", "4"], r"no option --bath-size \(did you mean '--batch-size'\?\)"),
+        (["--batch", "4"], "there is no option --batch "),  # no abbreviations
+        (["--batch-size", "0"], "--batch-size: a whole number from 1 is wanted, not '0'"),
+        (["--flip-prob", "1.5"], "--flip-prob: a number from 0 to 1 is wanted"),
+        (["--lr", "nan"], "--lr: a number from 0 is wanted"),
+        (["--dataset", "mpi"], r"there is no 'mpi' \(did you mean 'mpii'\?\); known: synth, mpii"),
+        (["--schedule", "cos"], "--schedule: invalid choice: 'cos'"),
+        (["--config", "none.yaml"], "config file none.yaml does not exist"),
+        (["--continue", "--branch", "y"], "exclude each other"),
+    ],
+)
+def test_mistakes_are_one_line(argv: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        parse("--exp", "x", *argv)
+    assert "\n" not in str(error.value)
+
+
+def test_bad_config_files(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not YAML") as error:
+        parse("--exp", "x", "--config", config(tmp_path / "a.yaml", "lr: [1, \n"))
+    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="must hold `option: value` lines, not a list"):
+        parse("--exp", "x", "--config", config(tmp_path / "b.yaml", "- 1\n"))
+    with pytest.raises(UserError, match=r"no option --epoch \(did you mean '--epochs'"):
+        parse("--exp", "x", "--config", config(tmp_path / "c.yaml", "epoch: 3\n"))
+
+
+def test_exp_is_required_and_unknown_experiments_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--exp"):
+        parse("--lr", "1")
+    store(tmp_path, "base", epochs=1)
+    with pytest.raises(UserError, match=r"no experiment 'bas' in .* \(did you mean 'base'\?\)"):
+        parse("-c", "bas", "--exp-dir", tmp_path)

@@ -1,0 +1,158 @@
+"""Drawings: the right colour at the right place, and nothing where nothing is known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.datasets.images import read_image
+from src.datasets.skeletons import LSP, SKELETONS, Skeleton
+from src.errors import UserError
+from src.utils import pictures
+from src.utils.pictures import draw_pose, heatmap_overlay, prediction_grid, save_image
+
+GREY = np.full((100, 120, 3), 90, np.uint8)
+
+
+def pose(**places: tuple[float, float]) -> np.ndarray:
+    """Joints of an LSP person, NaN but for those named."""
+    joints = np.full((LSP.num_joints, 2), np.nan)
+    for name, place in places.items():
+        joints[LSP.index(name.replace("_", " "))] = place
+    return joints
+
+
+def drawn_center(image: np.ndarray) -> np.ndarray:
+    """Middle of what was drawn on GREY, in continuous (x, y); antialiased pixels count by their share."""
+    weight = np.abs(image.astype(float) - GREY).sum(2)
+    rows, columns = np.mgrid[: weight.shape[0], : weight.shape[1]] + 0.5
+    return np.array([(weight * columns).sum(), (weight * rows).sum()]) / weight.sum()
+
+
+@pytest.mark.parametrize("place", [(40.5, 30.5), (40.0, 31.0), (77.25, 60.75)])
+def test_a_joint_is_drawn_where_it_is_to_a_fraction_of_a_pixel(place: tuple[float, float]) -> None:
+    image = draw_pose(GREY, pose(left_knee=place), LSP, thickness=4)
+    # OpenCV places in 16ths of a pixel; half a pixel would be the old mistake
+    np.testing.assert_allclose(drawn_center(image), place, atol=0.13)
+    assert tuple(image[int(place[1]), int(place[0])]) == pictures.LEFT
+
+
+def test_a_limb_is_drawn_between_its_joints_in_the_colour_of_its_side() -> None:
+    joints = pose(right_hip=(30.5, 20.5), right_knee=(30.5, 80.5), left_hip=(90.5, 20.5))
+    image = draw_pose(GREY, joints, LSP, thickness=3)
+    assert tuple(image[50, 30]) == pictures.RIGHT
+    assert tuple(image[20, 60]) == pictures.TRUNK  # hip to hip
+    assert tuple(image[50, 90]) == (90, 90, 90)  # no left knee, no thigh
+
+
+@pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=lambda s: s.name)
+def test_colours_change_sides_with_the_joints(skeleton: Skeleton) -> None:
+    other = {pictures.LEFT: pictures.RIGHT, pictures.RIGHT: pictures.LEFT, pictures.TRUNK: pictures.TRUNK}
+    flip = skeleton.flip_order
+    for joint in range(skeleton.num_joints):
+        mirrored = pictures.joint_colour(skeleton, flip[joint])
+        assert mirrored == other[pictures.joint_colour(skeleton, joint)]
+    for a, b in skeleton.limbs:
+        mirrored = pictures.limb_colour(skeleton, (flip[a], flip[b]))
+        assert mirrored == other[pictures.limb_colour(skeleton, (a, b))]
+
+
+def test_unknown_joints_are_left_out() -> None:
+    joints = np.where(np.isnan(pose(left_knee=(40, 40))), 70.0, pose(left_knee=(40, 40)))
+    keep = np.arange(LSP.num_joints) == LSP.index("left knee")
+    expected = draw_pose(GREY, pose(left_knee=(40, 40)), LSP)
+    np.testing.assert_array_equal(draw_pose(GREY, joints, LSP, scores=keep * 0.8, threshold=0.3), expected)
+    np.testing.assert_array_equal(draw_pose(GREY, joints, LSP, visible=2 * keep), expected)
+    np.testing.assert_array_equal(draw_pose(GREY, pose(), LSP), GREY)
+
+
+def test_a_hidden_joint_is_a_ring() -> None:
+    visible = np.ones(LSP.num_joints, np.int8)
+    image = draw_pose(GREY, pose(left_knee=(40.5, 40.5)), LSP, visible=visible, thickness=6)
+    assert tuple(image[40, 40]) == pictures.EDGE
+    assert tuple(image[40, 45]) == pictures.LEFT
+
+
+def test_the_picture_given_is_not_changed_and_far_joints_do_no_harm() -> None:
+    before = GREY.copy()
+    image = draw_pose(GREY, pose(left_hip=(50.5, 50.5), left_knee=(1e12, 50.5)), LSP)
+    np.testing.assert_array_equal(GREY, before)
+    assert tuple(image[50, 100]) == pictures.LEFT  # the thigh leaves the picture to the right
+
+
+def test_a_grid_scales_joints_with_their_pictures() -> None:
+    """One wide and one tall picture, both of an odd size: the knee is drawn where its pixel went."""
+    wide, tall = np.full((50, 100, 3), 90, np.uint8), np.full((200, 80, 3), 90, np.uint8)
+    wide[10:15, 80:85] = tall[150:160, 20:30] = (0, 200, 0)  # where the knees are
+    joints = np.stack([pose(left_knee=(82.5, 12.5)), pose(left_knee=(25, 155))])
+    sheet = prediction_grid([wide, tall], joints, None, LSP, columns=2, cell=100)
+    plain = prediction_grid([wide, tall], np.full_like(joints, np.nan), None, LSP, columns=2, cell=100)
+    assert sheet.shape == (104, 206, 3)
+    changed = (sheet != plain).any(2)
+    green = (plain == (0, 200, 0)).all(2)
+    assert green.sum() >= 2 * 4 * 4
+    for half in (slice(0, 103), slice(103, 206)):
+        # the dot covers the whole mark, around the same middle
+        assert changed[:, half][green[:, half]].all()
+        dot, mark = (np.argwhere(where[:, half]).mean(0) for where in (changed, green))
+        np.testing.assert_allclose(dot, mark, atol=0.5)
+
+
+def test_a_grid_counts_the_joints_within_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:
+    captions: list[str] = []
+
+    def note_caption(image: np.ndarray, caption: str) -> np.ndarray:
+        captions.append(caption)
+        return image
+
+    monkeypatch.setattr(pictures, "_framed", note_caption)
+    truth = np.full((2, LSP.num_joints, 2), 40.0)
+    predicted = truth.copy()
+    predicted[:, :4, 0] += 5.9  # a twentieth of the longer side, 120, is 6
+    predicted[:, 4:7, 0] += 6.1
+    visible = np.full((2, LSP.num_joints), 2)
+    visible[1, 6:] = 0
+    prediction_grid([GREY, GREY], predicted, truth, LSP, 2, visible=visible)
+    prediction_grid([GREY, GREY], predicted, truth, LSP, 2, visible=visible, tolerance=np.array([6.2, 5.0]))
+    expected = ["11 of 14", "4 of 6", "14 of 14", "0 of 6"]
+    assert captions == [f"{count} joints right" for count in expected]
+
+
+def test_a_grid_has_its_rows() -> None:
+    joints = np.full((5, LSP.num_joints, 2), 20.0)
+    sheet = prediction_grid([GREY] * 5, joints, joints, LSP, columns=2, cell=80)
+    assert sheet.shape == (3 * (80 + 14 + 2) + 2, 2 * 82 + 2, 3)
+    assert (sheet[-50:, -50:] == pictures.PAPER).all()  # the sixth place is empty
+    with pytest.raises(UserError, match="at least one picture"):
+        prediction_grid([], joints[:0], None, LSP, columns=2)
+
+
+def test_a_heatmap_lies_over_its_cells() -> None:
+    heatmaps = np.zeros((3, 8, 8), np.float32)
+    heatmaps[1, 2, 5] = 1.0  # covers x 80…96, y 32…48 of the picture
+    heatmaps[2] = -0.5
+    dark = heatmap_overlay(np.full((128, 128, 3), 100, np.uint8), heatmaps)
+    brightness = dark.sum(2).astype(float) - 3 * 60
+    rows, columns = np.nonzero(brightness > 0.9 * brightness.max())
+    assert abs(rows.mean() + 0.5 - 40) < 1 and abs(columns.mean() + 0.5 - 88) < 1
+    assert (dark[100:, :40] == 60).all()
+
+
+def test_a_picture_comes_back_from_its_file(tmp_path: Path) -> None:
+    image = draw_pose(GREY, pose(left_knee=(40, 40), left_hip=(80, 20)), LSP)
+    save_image(tmp_path / "pose.png", image)
+    np.testing.assert_array_equal(read_image(tmp_path / "pose.png"), image)
+    save_image(tmp_path / "pose.JPG", GREY)
+    assert np.abs(read_image(tmp_path / "pose.JPG").astype(int) - GREY).max() <= 2  # JPEG rounds
+    assert {path.name for path in tmp_path.iterdir()} == {"pose.png", "pose.JPG"}
+
+
+def test_a_picture_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"must end in \.png"):
+        save_image(tmp_path / "pose.gif", GREY)
+    with pytest.raises(UserError, match="cannot be written: No such file"):
+        save_image(tmp_path / "missing" / "pose.png", GREY)
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(UserError, match="cannot be written: Is a directory"):
+        save_image(tmp_path / "folder.png", GREY)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
