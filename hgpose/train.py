@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # run
     head = describe(network, skeleton.to_dict(), args.input_res)
     run = Run(experiment, device, accuracy, head, update.weights, {"update": update})
-    if run.finished:
+    if run.finished and args.resume:
         note(f"experiment {args.exp} is finished ({run.position.epoch} epochs); --epochs N goes on to N")
     else:
         fit(run, crops, learn, validate)

@@ -1,9 +1,9 @@
 """The plain Python use: open a checkpoint, find the joints in a picture.
 
-    from src import pose
-    model = pose.load("exp/hgpose/demo/best.pth")
-    (person,) = pose.predict(model, "picture.jpg")
-    print(person.joints, person.score)
+from src import pose
+model = pose.load("exp/hgpose/demo/best.pth")
+(person,) = pose.predict(model, "picture.jpg")
+print(person.joints, person.score)
 """
 
 from collections.abc import Sequence

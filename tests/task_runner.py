@@ -9,13 +9,13 @@ from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# A network and a data set so small that an epoch takes a second; 64 px is the least that depth 3 and the stem allow
+# A network and a data set so small that an epoch takes a second
 TINY = """--stacks 1 --feats 16 --depth 3 --input-res 64 --synth-size 24 8 --batch-size 4
           --iters 3 --valid-iters 1 --workers 0 --log-every 2""".split()
 
 
 def load_script(path: Path) -> ModuleType:
-    """A script as a module. Each task has an `opts` of its own, so that of another task is forgotten first."""
+    """A script as a module. Each task has its own `opts`, so that of another task is forgotten first."""
     sys.modules.pop("opts", None)
     sys.path.insert(0, str(path.parent))
     try:

@@ -43,7 +43,7 @@ def assert_same_weights(one: dict, other: dict) -> None:
 def test_resumed_run_equals_straight_run(tmp_path: Path, workers: int) -> None:
     options = ["--workers", str(workers), "--optimizer", "adam", "--schedule", "cosine", "--ema", "0.9"]
     straight = start(tmp_path, "straight", "--epochs", "2", *options)
-    resumed = start(tmp_path, "resumed", "--epochs", "2", "--max-iters", "2", *options)  # stops within epoch 1
+    resumed = start(tmp_path, "resumed", "--epochs", "2", "--max-iters", "2", *options)  # within epoch 1
     assert state(resumed)["position"]["step"] == 2
     train(tmp_path, "-c", "resumed", "--max-iters", "5")  # within epoch 2
     train(tmp_path, "-c", "resumed", "--max-iters", "0")
@@ -54,7 +54,7 @@ def test_resumed_run_equals_straight_run(tmp_path: Path, workers: int) -> None:
     whole = {row["step"]: row for row in rows(resumed)}
     for row in rows(straight):  # the epoch's figures count what was before the interruption, too
         again = whole[row["step"]]
-        assert {k: v for k, v in row.items() if k != "seconds"} == {k: v for k, v in again.items() if k != "seconds"}
+        assert row | {"seconds": ""} == again | {"seconds": ""}
 
 
 def test_seed_decides(tmp_path: Path) -> None:
@@ -103,7 +103,8 @@ def test_load_model_with_other_joints(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "made anew for another number of joints (heads.0, heads.1, merge_heatmaps.0)" in said
     loaded = state(tmp_path / "hgpose" / "lsp")
     assert loaded["config"]["num_joints"] == 14
-    assert torch.equal(loaded["model"]["stem.entry.conv.weight"], state(folder, "best.pth")["model"]["stem.entry.conv.weight"])
+    name = "stem.entry.conv.weight"
+    assert torch.equal(loaded["model"][name], state(folder, "best.pth")["model"][name])
 
 
 def test_an_experiment_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,11 +134,11 @@ def test_another_architecture_is_refused(tmp_path: Path, capsys: pytest.CaptureF
     with pytest.raises(SystemExit) as end:
         train(tmp_path, "-c", "a", "--feats", "32", "--epochs", "1")
     assert end.value.code == 2
-    assert "feats 16 (here 32)" in capsys.readouterr().err
+    assert "feats 16, here 32" in capsys.readouterr().err
 
 
-def test_gradients_of_parts_are_those_of_the_whole_batch(tmp_path: Path) -> None:
-    """Without batch normalisation's coupling the two agree; with it, only the counters of people can be compared."""
+def test_a_batch_can_be_learnt_from_in_parts(tmp_path: Path) -> None:
+    """Batch normalisation sees the parts, so weights differ; what can be compared are the counters."""
     folder = start(tmp_path, "parts", "--epochs", "1", "--accumulate", "2")
     assert state(folder)["position"]["seen"] == 12
     counter = state(folder)["model"]["stem.entry.norm.num_batches_tracked"]
@@ -147,9 +148,8 @@ def test_gradients_of_parts_are_those_of_the_whole_batch(tmp_path: Path) -> None
 def test_early_stop_and_snapshots(tmp_path: Path) -> None:
     folder = start(tmp_path, "a", "--epochs", "9", "--lr", "0", "--early-stop", "2", "--snapshot-every", "2")
     # with a rate of 0 only batch normalisation's statistics move; a gain of 100 % is out of reach
-    train(tmp_path, "--exp", "b", "--branch", "a", "--epochs", "20", "--early-stop-delta", "1")
-    stale = state(tmp_path / "hgpose" / "b")["position"]
-    assert stale["stale"] >= 2 and stale["epoch"] < 20
+    position = state(folder)["position"]
+    assert position["stale"] == 2 and position["epoch"] < 9
     assert (folder / "snapshots" / "epoch_0002.pth").is_file()
 
 
@@ -157,8 +157,9 @@ def test_early_stop_and_snapshots(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_the_run_goes_on(tmp_path: Path, number: signal.Signals) -> None:
-    argv = ["--exp-dir", str(tmp_path), "--exp", "a", *TINY, "--iters", "100000", "--epochs", "1", "--workers", "1"]
-    process = subprocess.Popen([sys.executable, "train.py", *argv], cwd=ROOT / "hgpose", stderr=subprocess.PIPE, text=True)
+    options = [*TINY, "--iters", "100000", "--epochs", "1", "--workers", "1"]
+    argv = [sys.executable, "train.py", "--exp-dir", str(tmp_path), "--exp", "a", *options]
+    process = subprocess.Popen(argv, cwd=ROOT / "hgpose", stderr=subprocess.PIPE, text=True)
     folder = tmp_path / "hgpose" / "a"
     deadline = time.monotonic() + 120
     while not (folder / "steps.csv").is_file() and time.monotonic() < deadline:

@@ -59,8 +59,7 @@ def _each(
     for batch in batches:
         images = to_images(to_device({"image": batch["image"]}, device)["image"])
         heatmaps = heatmaps_of(network, images, flip_order)
-        points, score = decode(heatmaps)
-        points, score = points.cpu().numpy(), score.cpu().numpy()
+        points, score = (part.cpu().numpy() for part in decode(heatmaps))
         crop = points * (images.shape[-1] / heatmaps.shape[-1])
         known = {key: batch[key].numpy() for key in ("inverse", "row", "truth", "visible", "norm", "scale")}
         coords = affine.apply(known.pop("inverse"), crop).astype(np.float32)

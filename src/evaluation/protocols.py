@@ -4,7 +4,7 @@
     print(format_table(result))
 
 pckh     PCKh@0.5 (Andriluka et al., CVPR 2014): errors in heads, 0.6 times the diagonal of the head box.
-pck      PCK@0.2: errors in torsos, from the left shoulder to the right hip.
+pck      PCK@0.2: errors in torsos, from the left shoulder to the right hip (FLIC: the other two).
 pck-box  PCK@0.1 (Yang and Ramanan, TPAMI 2013): errors in longer sides of the box around the labelled joints.
          It suits people who lack an end of the torso; the fewer joints are labelled, the smaller is the box.
 
@@ -15,7 +15,8 @@ pckh_mean        the correct share of all labelled joints of the skeleton's mean
 pckh_unweighted  the plain mean of these joints' percentages.
 pckh_all16       the correct share of all labelled joints, with pelvis and thorax. The evaluation it comes
                  from takes a joint for unlabelled if its x is 0 in the release's coordinates, which count
-                 from 1; so does this figure. It loses one joint of MPII's validation set by that.
+                 from 1; so does this figure. In MPII's validation set that is one joint of the
+                 h5 file, and eight of the exact ground truth, whose coordinates are cut at 0.
 
 N people, J joints.
 """
@@ -220,8 +221,8 @@ def _means(measure: _Measure, truth: Truth, parts: list[np.ndarray]) -> dict[str
         f"{key}_unweighted": _row(f"Mean ({len(joints)} joints, unweighted)", tallies, joints, Tally.mean),
     }
     if measure is _HEAD:
-        zero_based = truth.joints[..., 0] == -1  # x == 0 where coordinates count from 1
-        pooled = _tallies([np.where(zero_based, np.nan, part) for part in parts], measure.threshold)
+        at_zero = truth.joints[..., 0] == -1  # x == 0 where coordinates count from 1
+        pooled = _tallies([np.where(at_zero, np.nan, part) for part in parts], measure.threshold)
         rows[f"{key}_all{total}"] = _row(f"All {total} joints (by count)", pooled, range(total))
     fine = _tallies(parts, measure.fine)
     rows[f"{key}_mean@{measure.fine}"] = _row(f"Mean at {measure.fine} (by count)", fine, joints)

@@ -51,8 +51,9 @@ def autocast(device: torch.device, amp: str) -> AbstractContextManager[Any]:
 
 def place(network: nn.Module, device: torch.device, options: Namespace) -> nn.Module:
     """The network on its device, in the memory layout of `--channels-last`."""
-    memory_format = torch.channels_last if options.channels_last == "always" else torch.preserve_format
-    return network.to(device, memory_format=memory_format)
+    if options.channels_last == "always":
+        network = network.to(memory_format=torch.channels_last)
+    return network.to(device)
 
 
 def compiled(function: Callable[..., Any], options: Namespace) -> Callable[..., Any]:

@@ -24,6 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # What names a run rather than describes it: not taken over from a stored experiment.
 _NOT_INHERITED = ("exp", "exp-dir", "continue", "branch", "config", "load-model", "final-predictions", "json")
 
+# What a test takes over from the experiment that it scores.
+_DATA = ("dataset", "data-dir", "synth-size", "valid-share", "skip-bad-images")
+
 # How older code bases spelt the same options; accepted with one dash or two, and not shown in help.
 OLD_SPELLINGS = {
     "expID": "exp", "expDir": "exp-dir", "dataDir": "data-dir", "manualSeed": "seed", "nThreads": "workers",
@@ -158,8 +161,7 @@ def parse_test(
     stored = json.loads(stored_options(known.exp_dir / task, known.exp).read_text())["options"]
     if known.dataset and known.dataset != stored["dataset"]:
         stored.pop("data-dir")  # it is where the other data set lies
-    names = {name for action in parser._actions for name in action.option_strings}
-    return parser.parse_strictly(argv, {key: v for key, v in stored.items() if f"--{key}" in names})
+    return parser.parse_strictly(argv, {key: stored[key] for key in _DATA if key in stored})
 
 
 def stored_options(task_dir: Path, name: str) -> Path:

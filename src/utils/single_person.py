@@ -1,9 +1,10 @@
 """What the single-person tasks share around their step: starting weights, validation, predictions."""
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -61,14 +62,14 @@ def validate_heatmaps(
 
 def validation_batches(
     crops: PersonCrops, options: Namespace, device: torch.device, batches: int | None = None
-):
+) -> Iterator[Batch]:
     """The batches of a split in order, or `--valid-iters` of them spread over it."""
     wanted = options.valid_iters if batches is None else batches
     keys = in_order(len(crops), options.batch_size, wanted)
     return readable(load(crops, keys, options.workers, device), options.skip_bad_images)
 
 
-def _grid(network: torch.nn.Module, batch: Batch, skeleton: Skeleton):
+def _grid(network: torch.nn.Module, batch: Batch, skeleton: Skeleton) -> np.ndarray:
     images = to_images(batch["image"][:SHOWN])
     heatmaps = network(images)[-1].float()
     points = decode(heatmaps)[0] * (images.shape[-1] / heatmaps.shape[-1])

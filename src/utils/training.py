@@ -19,7 +19,7 @@ from src.errors import UserError
 from src.models.checkpoint import load_weights
 from src.models.layers import PoseNetwork
 from src.utils.command import note
-from src.utils.device import to_device
+from src.utils.device import describe, to_device
 from src.utils.experiment import BEST, NEWEST, Experiment, Row
 from src.utils.optimization import learning_rate
 from src.utils.progress import Progress, clock
@@ -140,6 +140,8 @@ class Run:
                 )
             part.load_state_dict(state[name])
         self.position = Position(**state["position"])
+        if self.options.branch:  # the branch looks for a best of its own
+            self.position.best, self.position.best_epoch, self.position.stale = -1.0, 0.0, 0
         torch.set_rng_state(state["random"]["cpu"])
         if self.device.type == "cuda" and "cuda" in state["random"]:
             torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
@@ -216,8 +218,8 @@ def fit(
     stream = Stream(len(crops), options.batch_size, options.seed, run.position.seen)
     loader = load(crops, stream, options.workers, run.device)
     batches = _timed(readable(loader, options.skip_bad_images))
-    run.experiment.open(run.position.step, str(run.device))
-    if run.position.step == 0:
+    run.experiment.open(run.position.step, describe(run.device))
+    if not (run.experiment.folder / NEWEST).exists():
         run.save()  # from here on --continue works, whatever happens
     with StopRequest() as stop:
         while not run.finished:
@@ -225,6 +227,8 @@ def fit(
             if stop.signal:
                 _leave(run, stop.signal)
             _end_epoch(run, validate, iters)
+    if run.position.best < 0:  # nothing was validated: the newest is what there is
+        run.experiment.save(BEST, run.networks())
     run.experiment.close()
 
 
@@ -240,7 +244,7 @@ def _train_epoch(
     start, waited, first_step = time.monotonic(), 0.0, position.step
     window = Window(run)
 
-    def describe() -> str:
+    def status() -> str:
         elapsed = max(time.monotonic() - start, 1e-9)
         rate = (position.step - first_step) * options.batch_size / elapsed
         losses = " ".join(f"{name} {value:.4g}" for name, value in run.totals.means().items())
@@ -269,7 +273,7 @@ def _train_epoch(
                 run.totals.check()  # reading costs nothing there
                 if position.step == first_step + 2:
                     _say_if_slow(time.monotonic() - begin, iters)
-            progress.advance(describe)
+            progress.advance(status)
     run.totals.check()
 
 

@@ -58,7 +58,7 @@ def test_picture_and_joint_go_the_same_way(scale: float, size: int, flip: bool) 
     crop = affine.warp(picture, matrix, size)[..., 0].astype(float)
     ys, xs = np.mgrid[:size, :size] + 0.5
     found = np.array([(xs * crop).sum(), (ys * crop).sum()]) / crop.sum()
-    # bilinear sampling of bytes: well within a tenth of a pixel, where half a pixel would be the usual mistake
+    # bilinear sampling of bytes: within a tenth of a pixel; half a pixel would be the usual mistake
     np.testing.assert_allclose(found, affine.apply(matrix, center[None])[0], atol=0.1)
 
 

@@ -61,8 +61,8 @@ def test_shift_and_enlarge_are_applied_to_the_raw_box() -> None:
     person = crops.people.person(0)._replace(scale=0.8, enlarge=1.25, shift=15.0)
     sample = crops.crop(person, Draw())
     # MPII's rule: 15 x 0.8 = 12 px down, then 0.8 x 1.25 = 1: a box of 200 px
-    np.testing.assert_allclose(affine.apply(sample["inverse"], np.array([[50.0, 50.0]])), [[150, 162]], atol=1e-9)
-    np.testing.assert_allclose(affine.apply(sample["inverse"], np.array([[0.0, 0.0]])), [[50, 62]], atol=1e-9)
+    found = affine.apply(sample["inverse"], np.array([[50.0, 50.0], [0.0, 0.0]]))
+    np.testing.assert_allclose(found, [[150, 162], [50, 62]], atol=1e-9)
 
 
 def test_a_sample_depends_on_seed_pass_and_row() -> None:

@@ -200,7 +200,7 @@ def test_real_validation_people(shared_data: Callable[[str], Path]) -> None:
     valid = readers.read("mpii", folder, "valid")
     assert len(valid) == 2958 and len(np.unique(valid.images)) == 2729
     assert [(valid.visible == mark).sum() for mark in (UNLABELLED, HIDDEN, VISIBLE)] == [3088, 10243, 33997]
-    assert valid.name.endswith("baked boxes undone)")
+    assert valid.name.endswith("baked boxes undone, joints of detections_our_format.mat)")
     # The centres that were annotated are whole; the first person's is (966, 340), counted from 1.
     assert (valid.center == np.round(valid.center)).all() and valid.center[0].tolist() == [965, 339]
     assert valid.scale[0] == pytest.approx(4.718488, abs=1e-6)
@@ -214,5 +214,6 @@ def test_real_ground_truth_agrees(shared_data: Callable[[str], Path]) -> None:
     assert np.abs(mpii.head_sizes(truth["headboxes_src"]) - valid.norm).max() < 1e-4
     labelled = valid.visible > UNLABELLED
     assert (labelled == (truth["jnt_missing"].T == 0)).all()
+    # The joints are those of the ground truth, not the h5's, which are cut to whole pixels.
     distance = np.abs(truth["pos_gt_src"].transpose(2, 0, 1) - 1 - valid.joints).max(2)
-    assert (distance[labelled] >= 1).sum() <= 13
+    assert distance[labelled].max() < 1e-3

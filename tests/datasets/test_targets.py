@@ -32,7 +32,8 @@ def test_heatmaps_equal_the_plain_definition(sigma: float, radius: int) -> None:
 
 
 def test_default_target_is_seven_wide_with_peak_one() -> None:
-    heatmap = gaussian_heatmaps(torch.tensor([[[8, 8]]]), torch.ones(1, 1, dtype=torch.bool), 17, 1.0, 3)[0, 0]
+    has_target = torch.ones(1, 1, dtype=torch.bool)
+    heatmap = gaussian_heatmaps(torch.tensor([[[8, 8]]]), has_target, 17, 1.0, 3)[0, 0]
     assert heatmap[8, 8] == 1
     assert int((heatmap > 0).sum()) == 49
     torch.testing.assert_close(heatmap, heatmap.flip(0))

@@ -57,7 +57,7 @@ def test_round_trip_of_rendered_joints() -> None:
 
 
 def test_round_trip_of_a_peak_between_centres() -> None:
-    """The quarter shift leaves a quarter of a cell, up to float32, where the map has the joint's exact place."""
+    """The quarter shift leaves at most a quarter of a cell (up to float32) if the map has the exact place."""
     joints = 2 + torch.rand(50, 3, 2, generator=torch.manual_seed(2)) * 28
     grid = torch.arange(32) + 0.5
     x, y = torch.exp(-((grid - joints[..., None]) ** 2) / 2).unbind(2)

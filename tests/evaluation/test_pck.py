@@ -72,14 +72,15 @@ def test_means_by_hand() -> None:
 @pytest.mark.parametrize(("share", "right"), [(0.5, True), (0.5001, False)])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_the_threshold_itself_is_right(share: float, right: bool, dtype: type) -> None:
-    """Also after everything was rounded to float32, far from the origin and for the smallest heads of MPII."""
+    """Also after all was rounded to float32, far from the origin and for the smallest heads of MPII."""
     rng = np.random.default_rng(0)
     truth = rng.uniform(0, 1900, (500, 3, 2))
     length = rng.uniform(14.5, 300, 500)
     angle = rng.uniform(0, 2 * np.pi, (500, 3))
     offset = share * length[:, None, None] * np.stack([np.cos(angle), np.sin(angle)], axis=2)
-    predictions, truth, length = (a.astype(dtype) for a in (truth + offset, truth, length))
-    result = tally(distances(predictions, truth, length, np.ones((500, 3), bool)), 0.5)
+    predictions = (truth + offset).astype(dtype)
+    everything = np.ones((500, 3), bool)
+    result = tally(distances(predictions, truth.astype(dtype), length.astype(dtype), everything), 0.5)
     assert result.correct.tolist() == [500 * right] * 3
 
 

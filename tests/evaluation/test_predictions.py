@@ -23,10 +23,11 @@ ORDER = np.array([4, 0, 5, 1, 3, 2])
 
 def annotations() -> Annotations:
     ones, joints = np.ones(N), np.zeros((N, MPII.num_joints, 2))
+    images = np.array([f"images/{i}.jpg" for i in range(N)], np.bytes_)
     return Annotations(
-        name="mpii valid", skeleton=MPII, root=Path("data"), images=np.array([f"images/{i}.jpg" for i in range(N)], "S"),
-        joints=joints, visible=joints[..., 0] + 2, center=joints[:, 0], scale=ones, enlarge=ones, shift=ones,
-        norm=ones, index=np.arange(N) + 100, person_id=np.arange(N) % 2,
+        name="mpii valid", skeleton=MPII, root=Path("data"), images=images, joints=joints,
+        visible=joints[..., 0] + 2, center=joints[:, 0], scale=ones, enlarge=ones, shift=ones, norm=ones,
+        index=np.arange(N) + 100, person_id=np.arange(N) % 2,
     )  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def read(path: Path, skeleton: Skeleton = MPII, origin: int = 1) -> np.ndarray:
 @pytest.mark.parametrize(("write", "name"), [(write_h5, "preds.h5"), (write_mat, "preds.mat")])
 def test_what_is_written_comes_back_in_order(tmp_path: Path, write: Callable, name: str) -> None:
     write(tmp_path / name, Predictions.of(found(), annotations()))
-    coords, skeleton = read_predictions(tmp_path / name, N, LSP, 1)  # neither the origin nor the skeleton is LSP's
+    coords, skeleton = read_predictions(tmp_path / name, N, LSP, 1)  # the file knows better than to be LSP's
     np.testing.assert_array_equal(coords, COORDS)
     assert skeleton is MPII
     assert [path.name for path in tmp_path.iterdir()] == [name]
@@ -175,7 +176,7 @@ def test_a_truncated_file_is_one_line(tmp_path: Path, suffix: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["[[1, 2]]", '{"preds": [[[1, 2]], [[1, 2], [3, 4]]]}', '{"preds": [["a"]]}'])
+@pytest.mark.parametrize("text", ["[[1, 2]]", '{"preds": [[[1, 2]], [[1], [2]]]}', '{"preds": [["a"]]}'])
 def test_wrong_json_is_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "preds.json"
     path.write_text(text)

@@ -43,7 +43,8 @@ def test_defaults_config_and_typed_rise(tmp_path: Path) -> None:
 
 
 def test_stored_options_lie_between_defaults_and_what_is_typed(tmp_path: Path) -> None:
-    store(tmp_path, "old", epochs=9, lr=0.1, seed=4, **{"load-model": "a.pth", "exp": "old", "data-dir": None})
+    others = {"load-model": "a.pth", "exp": "old", "data-dir": None}
+    store(tmp_path, "old", epochs=9, lr=0.1, seed=4, **others)
     args = parse("--exp", "old", "--exp-dir", tmp_path, "--continue", "--lr", "0.2")
     assert (args.epochs, args.lr, args.seed, args.load_model) == (9, 0.2, 4, None)
     recipe = config(tmp_path / "r.yaml", "epochs: 11\n")  # given now, so it counts as typed
