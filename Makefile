@@ -3,17 +3,24 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PY := $(abspath $(BIN))/python
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint clean
 
+# a second `make demo` goes on where the first one stopped, or shows what it left
 demo: $(READY)
-	$(BIN)/python tools/demo.py
+	cd hgpose && $(PY) train.py --exp demo $(if $(wildcard exp/hgpose/demo),--continue,--config recipes/demo.yaml)
+	cd hgpose && $(PY) test.py --exp demo --pictures 24
+	$(PY) tools/compare.py hgpose/demo --out exp/hgpose/demo/curves.png
+	@echo
+	@echo "curves:      exp/hgpose/demo/curves.png"
+	@echo "predictions: exp/hgpose/demo/predictions.png"
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(PY) -m pytest -m "not slow"
 
 test-all: $(READY) lint
-	$(BIN)/python -m pytest
+	$(PY) -m pytest
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Run a network over single-person crops: joints in the pictures, beside the truth that came with them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from src.datasets import affine
+from src.datasets.annotations import UNLABELLED
 from src.datasets.crops import Batch
 from src.datasets.targets import to_images
 from src.evaluation.decode import decode, flip_average
@@ -17,13 +18,14 @@ from src.utils.device import to_device
 class Found(NamedTuple):
     """Predictions for N people, and what was known of them.
 
-    coords (N, J, 2) picture pixels, 0-based; heatmap (N, J, 2) the same joints in heatmap cells; score (N, J)
-    the map's value there; row (N,) the person's place in the split; truth (N, J, 2), visible (N, J),
-    norm (N,), scale (N,) as annotated.
+    coords (N, J, 2) picture pixels, 0-based; heatmap (N, J, 2) the same joints in heatmap cells, target
+    (N, J, 2) the true ones there; score (N, J) the map's value; row (N,) the person's place in the split;
+    truth (N, J, 2), visible (N, J), norm (N,), scale (N,) as annotated.
     """
 
     coords: np.ndarray
     heatmap: np.ndarray
+    target: np.ndarray
     score: np.ndarray
     row: np.ndarray
     truth: np.ndarray
@@ -60,7 +62,20 @@ def _each(
         images = to_images(to_device({"image": batch["image"]}, device)["image"])
         heatmaps = heatmaps_of(network, images, flip_order)
         points, score = (part.cpu().numpy() for part in decode(heatmaps))
-        crop = points * (images.shape[-1] / heatmaps.shape[-1])
+        stride = images.shape[-1] / heatmaps.shape[-1]
         known = {key: batch[key].numpy() for key in ("inverse", "row", "truth", "visible", "norm", "scale")}
-        coords = affine.apply(known.pop("inverse"), crop).astype(np.float32)
-        yield Found(coords, points, score, **known)
+        coords = affine.apply(known.pop("inverse"), points * stride).astype(np.float32)
+        yield Found(coords, points, batch["joints"].numpy() / stride, score, **known)
+
+
+def heatmap_accuracy(found: Found, size: int, joints: Sequence[int]) -> float:
+    """The accuracy that training shows (src.evaluation.accuracy), of predictions: the mean over `joints`.
+
+    size: cells of a heatmap's side. NaN if none of the joints counts.
+    """
+    cells, target = np.floor(found.heatmap), np.floor(found.target)
+    counted = (found.visible > UNLABELLED) & ((target >= 0) & (target < size)).all(2)
+    near = ((cells - target) ** 2).sum(2) <= (size / 20) ** 2
+    seen = counted.sum(0)[list(joints)]
+    shares = (near & counted).sum(0)[list(joints)] / np.where(seen > 0, seen, 1)
+    return float(shares[seen > 0].mean()) if (seen > 0).any() else float("nan")

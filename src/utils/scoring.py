@@ -12,7 +12,7 @@ from src.datasets.augmentation import Draw
 from src.datasets.crops import PersonCrops
 from src.datasets.people import open_people
 from src.datasets.skeletons import Skeleton
-from src.evaluation.predict import Found, predict
+from src.evaluation.predict import Found, heatmap_accuracy, predict
 from src.evaluation.predictions import read_predictions, release_origin
 from src.evaluation.protocols import Result, Truth, evaluate, format_table, protocol_of, to_json
 from src.utils.command import note
@@ -49,7 +49,12 @@ def score_checkpoint(args: Namespace, task: str) -> Result:
         device,
         skeleton.flip_order if args.flip_test else None,
     )
-    note(f"{path.name} ({loaded.weights} weights) on {people.name}: {len(found.row)} people")
+    size = loaded.input_res // loaded.network.stride
+    accuracy = heatmap_accuracy(found, size, skeleton.accuracy_joints)
+    note(
+        f"{path.name} ({loaded.weights} weights) on {people.name}: {len(found.row)} people,"
+        f" heatmap accuracy {100 * accuracy:.2f}%"
+    )
     folder = args.out or (path.parent if args.exp else None)
     if folder is not None:
         write_predictions(writable_folder(folder), "preds", found, people)

@@ -35,7 +35,7 @@ def found(order: np.ndarray = ORDER) -> Found:
     """What a network found for the people in this order; the truth beside it does not matter here."""
     coords = COORDS[order]
     score = coords[..., 0] / 300
-    return Found(coords, coords / 8, score, order, coords, score, score[:, 0], score[:, 0])
+    return Found(coords, coords / 8, coords / 8, score, order, coords, score, score[:, 0], score[:, 0])
 
 
 def save(path: Path, content: dict[str, Any]) -> Path:

@@ -236,7 +236,7 @@ def test_truth_of_people_who_are_drawn() -> None:
     drawn = Truth.of(people)
     rows = np.array([3, 1])
     joints, visible, norm = truth.joints[rows], truth.visible[rows], truth.norm[rows]
-    found = Found(joints, joints, visible, rows, joints, visible, norm, norm)
+    found = Found(joints, joints, joints, visible, rows, joints, visible, norm, norm)
     beside = Truth.beside(found, people)
     for one, expected in ((drawn, slice(None)), (beside, rows)):
         for field in ("joints", "visible", "norm"):

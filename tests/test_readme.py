@@ -1,0 +1,61 @@
+"""The commands that the documentation shows: their files exist, their options are known."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from src.utils.options import Parser, modern_spelling
+from tests.task_runner import ROOT, load_script
+
+DOCUMENTS = [ROOT / "README.md", *ROOT.glob("*/README.md")]
+
+
+def commands(document: Path) -> list[list[str]]:
+    """The lines of a document's shell blocks, as words, without comments."""
+    blocks = re.findall(r"```(?:sh)?\n(.*?)```", document.read_text(), flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [
+        words
+        for line in lines
+        if (words := shlex.split(line, comments=True)) and words[0] in ("python", "make")
+    ]
+
+
+ALL = [(document, words) for document in DOCUMENTS for words in commands(document)]
+
+
+def test_there_are_commands() -> None:
+    assert len(ALL) > 12
+
+
+@pytest.mark.parametrize(
+    "document, words", ALL, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_commands_are_those_that_exist(document: Path, words: list[str]) -> None:
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+        return
+    if words[1] == "-m":
+        return
+    task = document.parent if document.parent != ROOT else ROOT / "hgpose"
+    script = next(path for path in (task / words[1], ROOT / words[1]) if path.is_file())
+    if script.name in ("train.py", "test.py"):
+        opts = load_script(script.parent / "opts.py")
+        parser = Parser("")
+        (opts.build if script.name == "train.py" else opts.build_test)(parser)
+        known = {name for action in parser._actions for name in action.option_strings}
+    else:
+        known = set(re.findall(r'"(--[a-z-]+)"', script.read_text()))
+    typed = [word.split("=")[0] for word in modern_spelling(words[2:]) if word.startswith("--")]
+    assert set(typed) <= known
+    for name in re.findall(r"recipes/[\w.-]+\.yaml", " ".join(words)):
+        assert (ROOT / "hgpose" / name).is_file()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_and_pictures_are_there(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+        if not target.startswith("http"):
+            assert (document.parent / target).exists(), target
