@@ -1,0 +1,248 @@
+"""A scene: people, what is behind and what is before them; its picture and its labels."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from src.datasets.synth import background
+from src.datasets.synth.body import BONE, LANDMARK_DEPTHS, LANDMARK_NAMES
+from src.datasets.synth.bystanders import sample_bystander
+from src.datasets.synth.camera import Camera, sample_camera
+from src.datasets.synth.figure import Body, Quads, dress, sample_body
+from src.datasets.synth.occluders import sample_occluder
+from src.datasets.synth.photo import photograph
+from src.datasets.synth.render import Layer, Light, draw, lay_over, multiplied
+
+PICTURE_SIDE = (
+    1.125  # of a picture over the resolution: crops that are turned or enlarged find content around
+)
+BOX_OVER_JOINTS = 1.375  # the side of a crop over the longest side of the box around the joints
+CUT_OFF = 0.1  # share of people whom the edge of the picture cuts off
+OUTSIDE, HIDDEN, VISIBLE = 0, 1, 2
+
+
+class Labels(NamedTuple):
+    """Labels of one person: points (K, 2) in pixels, a row a name of LANDMARK_NAMES; visible (K,) int8 (0
+    outside the picture, 1 hidden, 2 visible); head_box: the diagonal of the box around the head, in pixels.
+    """
+
+    points: np.ndarray
+    visible: np.ndarray
+    head_box: float
+
+
+@dataclass(frozen=True)
+class Actor:
+    """A person of a scene who gets labels, as their camera sees them."""
+
+    body: Body
+    quads: Quads
+    camera: Camera
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Actors, nearest last, in a square picture of `side` pixels, with random states for all the rest: what
+    stands before them, which labels depend on, and how things look.
+    """
+
+    actors: tuple[Actor, ...]
+    side: int
+    cover: np.random.Generator
+    look: np.random.Generator
+
+    def render(self) -> tuple[np.ndarray, list[Labels]]:
+        """The picture (side, side, 3) uint8 RGB and the labels of each actor. Draw a scene once: it uses up
+        the random states.
+        """
+        rng, first = self.look, self.actors[0].camera
+        picture = _backdrop(rng, first, self.side)
+        light = _sample_light(rng)
+        if rng.random() < 0.3:
+            for layer in _people_behind(rng, first, self.side):
+                lay_over(picture, layer)
+        labels: list[Labels] = []
+        for actor in self.actors:
+            if rng.random() < 0.6:
+                _cast_shadow(rng, picture, actor)
+            points, hidden, drawn = self._draw(actor, light)
+            if drawn is not None:
+                lay_over(picture, drawn)
+                labels = [_hide(earlier, drawn) for earlier in labels]
+            labels.append(_label(actor, points, hidden, self.side))
+        for layer in _foreground(self.cover, labels[-1], self.side):
+            lay_over(picture, layer)
+            labels = [_hide(earlier, layer) for earlier in labels]
+        return photograph(rng, picture), labels
+
+    def _draw(self, actor: Actor, light: Light) -> tuple[np.ndarray, np.ndarray, Layer | None]:
+        camera, points = actor.camera, actor.body.points
+        size = (self.side, self.side)
+        drawing = draw(actor.quads, camera, light, size, points, LANDMARK_DEPTHS)
+        projected = camera.project(camera.see(points))
+        if drawing is None:
+            return projected, np.zeros(len(points), bool), None
+        return projected, drawing.hidden, drawing.layer
+
+
+def sample_scene(geometry: np.random.Generator, look: np.random.Generator, resolution: int) -> Scene:
+    """A scene with one actor. All that joints depend on comes from `geometry`; sizes grow with
+    `resolution`.
+    """
+    side = 2 * round(PICTURE_SIDE * resolution / 2)
+    body = sample_body(geometry)
+    points = body.points
+    camera = sample_camera(geometry, (points.min(0) + points.max(0)) / 2)
+    camera = _frame(geometry, camera, points, side)
+    return Scene((Actor(body, dress(look, body), camera),), side, geometry, look)
+
+
+def _frame(rng: np.random.Generator, camera: Camera, points: np.ndarray, side: int) -> Camera:
+    """The camera with a focal length and a centre (pixels) that put the person into the picture."""
+    flat = camera.project(camera.see(points))
+    low, high = flat.min(0), flat.max(0)
+    share = np.exp(
+        rng.uniform(np.log(0.7), np.log(0.92))
+    )  # of the picture that a crop around the person takes
+    jitter = rng.uniform(-1, 1, 2)
+    focal = share * side / (BOX_OVER_JOINTS * float((high - low).max()))
+    middle = (low + high) / 2
+    shift = jitter * (1 - share) / 2 * side  # the crop stays within the picture
+    cut_draw, zoom = rng.random(), rng.uniform(1.3, 2.1)
+    if cut_draw < CUT_OFF:
+        focal, middle, shift = focal * zoom, flat[LANDMARK_NAMES.index("thorax")], jitter * 0.22 * side
+    return camera.framed(focal, side / 2 + shift - focal * middle)
+
+
+# ------------------------------------------------------------------------------------------ surroundings
+
+
+def _sample_light(rng: np.random.Generator) -> Light:
+    """Light from above, mostly from the side of the camera; harsh or dull, slightly coloured."""
+    direction = rng.normal(0, 1, 3) * (0.9, 0.5, 0.6) + (0, -0.9, -0.6)
+    gain = np.exp(rng.normal(0, 0.12))
+    color = gain * np.exp(rng.normal(0, 0.04, 3))
+    crumple = (int(rng.integers(512)), int(rng.integers(512)))
+    return Light(direction / np.linalg.norm(direction), rng.uniform(0.28, 0.75), color, crumple)
+
+
+def _backdrop(rng: np.random.Generator, camera: Camera, side: int) -> np.ndarray:
+    """A part of a background, its horizon where the camera has it: (side, side, 3) uint8."""
+    scene = background.scenery(int(rng.integers(background.POOL)))
+    scale = side / (background.SIDE * np.exp(rng.uniform(np.log(0.42), np.log(0.95))))
+    from_x, flip = rng.uniform(0.25, 0.75) * background.SIDE, rng.random() < 0.5
+    from_y, to = rng.uniform(0.3, 0.7) * background.SIDE, np.full(2, side / 2)
+    angle = np.radians(rng.normal(0, 3))
+    if scene.horizon is not None and abs(camera.pitch) < 60:
+        angle = np.radians(camera.roll)
+        rise = camera.focal * np.tan(np.radians(camera.pitch))
+        across, down = np.array((np.cos(angle), np.sin(angle))), np.array((-np.sin(angle), np.cos(angle)))
+        level = camera.center - rise * down
+        to = level + across * float((to - level) @ across)  # the point of the horizon nearest to the middle
+        from_y = scene.horizon
+    linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    if flip:
+        linear[:, 0] *= -1
+    offset = to - linear @ (from_x, from_y)
+    transform = np.concatenate([linear, offset[:, None]], axis=1)
+    picture = cv2.warpAffine(scene.picture, transform, (side, side), borderMode=cv2.BORDER_REFLECT_101)
+    gain, lift = np.exp(rng.normal(0, 0.15)), rng.normal(0, 10)
+    picture = cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB)
+    return cv2.convertScaleAbs(picture, alpha=gain, beta=max(lift, -4.0))
+
+
+def _people_behind(rng: np.random.Generator, camera: Camera, side: int) -> list[Layer]:
+    """A few others further away, on the same ground where the camera is level."""
+    height = side * rng.uniform(0.12, 0.45)
+    horizon = float(camera.center[1] - camera.focal * np.tan(np.radians(camera.pitch)))
+    if not 0.1 * side < horizon < 0.8 * side:
+        return []
+    line = horizon + 0.15 * height
+    layers = []
+    for _ in range(int(rng.integers(1, 6))):
+        own = height * np.exp(rng.normal(0, 0.12))
+        foot = (rng.uniform(-0.05, 1.05) * side, line + own * rng.uniform(0.75, 0.95))
+        layers.append(sample_bystander(rng, own, foot))
+    return layers
+
+
+_SHADOW_LIMBS = [
+    (LANDMARK_NAMES.index(a), LANDMARK_NAMES.index(b), width)
+    for side in ("left", "right")
+    for a, b, width in (
+        (f"{side} ankle", f"{side} knee", 0.1), (f"{side} knee", f"{side} hip", 0.14),
+        (f"{side} hip", f"{side} shoulder", 0.2), (f"{side} shoulder", f"{side} elbow", 0.09),
+        (f"{side} elbow", f"{side} wrist", 0.08),
+    )
+] + [(LANDMARK_NAMES.index("neck"), LANDMARK_NAMES.index("head top"), 0.17),
+     (LANDMARK_NAMES.index("pelvis"), LANDMARK_NAMES.index("thorax"), 0.24)]  # fmt: skip
+_SHADOW_GRAIN = 4  # a shadow is drawn this much coarser than the picture
+
+
+def _cast_shadow(rng: np.random.Generator, picture: np.ndarray, actor: Actor) -> None:
+    """Darkens the ground under a person, in place."""
+    points, camera, side = actor.body.points, actor.camera, picture.shape[0]
+    ground = actor.body.frames.origins[:, 1].min() - 0.09
+    slant, strength = rng.normal(0, 0.55, 2), rng.uniform(0.35, 0.75)
+    softness = rng.uniform(0.6, 2.5)
+    fallen = points.copy()
+    fallen[:, [0, 2]] += slant * (points[:, 1:2] - ground)
+    fallen[:, 1] = ground
+    seen = camera.see(fallen)
+    if camera.pitch < -3 or seen[:, 2].min() < 0.5:
+        return
+    grain = _SHADOW_GRAIN
+    flat = np.rint(np.clip(camera.project(seen) / grain, -4000, 4000)).astype(int).tolist()
+    factors = np.ones((side // grain, side // grain), np.float32)
+    thickness = camera.focal / float(seen[:, 2].mean()) / grain
+    for a, b, width in _SHADOW_LIMBS:
+        cv2.line(factors, flat[a], flat[b], 1 - strength, max(1, int(width * thickness)))
+    factors = cv2.GaussianBlur(factors, (0, 0), softness)
+    factors = cv2.resize(factors, (side, side), interpolation=cv2.INTER_LINEAR)
+    picture[:] = multiplied(picture, factors)
+
+
+def _foreground(rng: np.random.Generator, labels: Labels, side: int) -> list[Layer]:
+    """Things and people before the actors: in one picture of five."""
+    kind = rng.random()
+    left, top = labels.points.min(0)
+    right, bottom = labels.points.max(0)
+    if kind < 0.14:
+        return [sample_occluder(rng, (left, top, right, bottom), side)]
+    if kind < 0.2:
+        height = max(right - left, bottom - top) * rng.uniform(0.8, 1.3)
+        beside = rng.choice((-1.0, 1.0)) * rng.uniform(0.3, 0.6) * height
+        foot = ((left + right) / 2 + beside, bottom + rng.uniform(0, 0.3) * height)
+        return [sample_bystander(rng, height, foot)]
+    return []
+
+
+# ------------------------------------------------------------------------------------------------ labels
+
+
+def _label(actor: Actor, points: np.ndarray, hidden: np.ndarray, side: int) -> Labels:
+    inside = ((points >= 0) & (points < side)).all(1)
+    visible = np.where(inside, np.where(hidden, HIDDEN, VISIBLE), OUTSIDE).astype(np.int8)
+    return Labels(points, visible, _head_box(actor))
+
+
+def _hide(labels: Labels, layer: Layer) -> Labels:
+    """The labels with what a layer covers marked as hidden."""
+    covered = layer.covers(labels.points) & (labels.visible == VISIBLE)
+    return labels._replace(visible=np.where(covered, HIDDEN, labels.visible).astype(np.int8))
+
+
+_HEAD_EXTENT = np.array(
+    [(x, y, z) for x in (-0.06, 0.06) for y in (-0.035, 0.21) for z in (-0.075, 0.085)]
+)  # corners of a box in the frame of the head, metres
+
+
+def _head_box(actor: Actor) -> float:
+    """The diagonal of the box around the head in the picture (pixels)."""
+    frames, build = actor.body.frames, actor.body.build
+    place = BONE["head"]
+    corners = frames.origins[place] + _HEAD_EXTENT * build.head * build.stature @ frames.axes[place].T
+    flat = actor.camera.project(actor.camera.see(corners))
+    return float(np.linalg.norm(flat.max(0) - flat.min(0)))
