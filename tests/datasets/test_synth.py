@@ -385,3 +385,23 @@ def test_the_sheet_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", arguments)
     __main__.main()
     assert np.asarray(cv2.imread(str(out))).shape == (128, 128, 3)
+
+
+def test_upright_people_stand_before_the_camera() -> None:
+    """Head over hips over feet, whole in the picture, and the left shoulder to the right in it."""
+    people = SynthPeople("train", 40, MPII, 64, poses="upright")
+    joints = np.stack([people.person(i).joints for i in range(40)])
+    visible = np.stack([people.person(i).visible for i in range(40)])
+    height = {
+        name: joints[:, MPII.index(name), 1] for name in ("head top", "pelvis", "right ankle", "left ankle")
+    }
+    assert (height["head top"] < height["pelvis"]).all()
+    assert (height["pelvis"] < np.maximum(height["right ankle"], height["left ankle"])).all()
+    assert (visible > OUTSIDE).all()
+    left, right = (joints[:, MPII.index(f"{side} shoulder"), 0] for side in ("left", "right"))
+    assert (left > right).mean() > 0.9  # a twisted trunk may turn a few
+
+
+def test_unknown_poses_are_refused() -> None:
+    with pytest.raises(UserError, match=r"no poses 'uprigh' \(did you mean 'upright'\?\)"):
+        SynthPeople("train", 1, MPII, poses="uprigh")

@@ -158,7 +158,7 @@ def _foliage(rng: np.random.Generator, picture: np.ndarray, low: int, height: in
     color = rng.uniform((40, 62, 28), (95, 115, 60))
     for _ in range(int(rng.integers(140, 320))):
         x, up = rng.uniform(-10, SIDE + 10), rng.beta(1.1, 1.6)
-        radius = rng.uniform(0.05, 0.2) * height + 2
+        radius = rng.uniform(0.05, 0.2) * min(height, 120) + 2
         shade = color * np.exp(rng.normal(0, 0.25)) * (0.75 + 0.5 * up)
         axes = (radius, radius * rng.uniform(0.5, 1))
         _disc(picture, x, low - up * height, axes, shade, rng.uniform(0, 180))

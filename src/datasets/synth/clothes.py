@@ -26,25 +26,31 @@ class Material(IntEnum):
 CLOTH = (Material.TOP, Material.BOTTOM, Material.INNER)
 
 _SKIN_TONES = np.array(
-    [(255, 226, 205), (241, 203, 174), (226, 182, 148), (198, 152, 114), (150, 104, 74), (108, 72, 52),
-     (74, 50, 38)],
+    [
+        (255, 226, 205), (241, 203, 174), (226, 182, 148), (198, 152, 114), (150, 104, 74), (108, 72, 52),
+        (74, 50, 38),
+    ],
     float,
 )  # fmt: skip
+_DARK_SKIN = 3.2  # from this tone on hair is black or dark brown
 _HAIR_TONES = np.array(
-    [(24, 21, 20), (58, 38, 26), (104, 72, 46), (160, 124, 78), (212, 182, 126), (150, 68, 40),
-     (170, 168, 165)], float
+    [
+        (24, 21, 20), (58, 38, 26), (104, 72, 46), (160, 124, 78), (212, 182, 126), (150, 68, 40),
+        (170, 168, 165),
+    ],
+    float,
 )  # fmt: skip
+_HAIR_SHARES = np.array((0.24, 0.26, 0.2, 0.11, 0.09, 0.06, 0.04))
 _GREY_HAIR = np.array((200, 198, 196), float)
 # Half of what people wear has hardly any colour: black, white, greys, navy and denim, khaki.
 _QUIET_COLORS = np.array(
-    [(26, 26, 28), (40, 42, 46), (238, 238, 236), (214, 212, 206), (128, 130, 132), (86, 90, 96),
-     (30, 38, 66),
-     (58, 78, 112), (92, 116, 150), (150, 136, 106), (98, 84, 62), (70, 76, 60)], float
+    [
+        (26, 26, 28), (40, 42, 46), (238, 238, 236), (214, 212, 206), (128, 130, 132), (86, 90, 96),
+        (30, 38, 66), (58, 78, 112), (92, 116, 150), (150, 136, 106), (98, 84, 62), (70, 76, 60),
+    ],
+    float,
 )  # fmt: skip
-
 _QUIET_SHARE = 0.52
-_HAIR_SHARES = np.array((0.24, 0.26, 0.2, 0.11, 0.09, 0.06, 0.04))
-_DARK_SKIN = 3.2  # from this tone on hair is black or dark brown
 
 NO_SLEEVE, WRIST, ANKLE = -1.0, 1.93, 1.92  # places along an arm and a leg where cloth ends
 PATTERNS = ("stripes", "hoops", "checks", "print", "panel", "side stripe")
@@ -177,9 +183,14 @@ def _pattern(rng: np.random.Generator) -> str:
     return PATTERNS[rng.integers(len(PATTERNS))] if rng.random() < PATTERN_SHARE else ""
 
 
+_TOP_SHARES = np.array((0.09, 0.13, 0.4, 0.22, 0.16))  # bare, vest, t-shirt, long sleeves, jacket
+_BOTTOM_SHARES = np.array((0.06, 0.3, 0.14, 0.36, 0.14))  # briefs, shorts, tights, trousers, wide ones
+_BOTTOM_SHARES_BARE = np.array((0.3, 0.3, 0.1, 0.2, 0.1))  # the same below a bare chest
+
+
 def _top(rng: np.random.Generator, is_dress: bool) -> Garment | None:
     """A vest, t-shirt, long-sleeved shirt, jacket, or nothing."""
-    kind = pick(rng, np.array((0.09, 0.13, 0.4, 0.22, 0.16)))
+    kind = pick(rng, _TOP_SHARES)
     hem = rng.uniform(0.2, 1.0)
     pattern, fold = _pattern(rng), rng.uniform(0.7, 1.5)
     if is_dress:
@@ -202,9 +213,7 @@ def _bottom(rng: np.random.Generator, has_skirt: bool, bare_top: bool) -> Garmen
     if has_skirt:
         end = ANKLE if rng.random() < 0.2 else 0.15
         return Garment(end, waist, 0.01, 0, "", 0.006)
-    kind = pick(
-        rng, np.array((0.3, 0.3, 0.1, 0.2, 0.1)) if bare_top else np.array((0.06, 0.3, 0.14, 0.36, 0.14))
-    )
+    kind = pick(rng, _BOTTOM_SHARES_BARE if bare_top else _BOTTOM_SHARES)
     pattern, fold = _pattern(rng), rng.uniform(0.7, 1.5)
     if kind == 0:
         return Garment(rng.uniform(0.1, 0.2), waist, 0.015, 0, pattern, 0.006)
@@ -214,12 +223,6 @@ def _bottom(rng: np.random.Generator, has_skirt: bool, bare_top: bool) -> Garmen
         end = ANKLE if rng.random() < 0.6 else rng.uniform(1.05, 1.5)
         return Garment(end, waist, 0.012, 0, pattern if rng.random() < 0.4 else "", 0.006)
     if kind == 3:
-        return Garment(
-            ANKLE,
-            waist,
-            rng.uniform(0.05, 0.14),
-            rng.uniform(0, 0.25),
-            pattern if rng.random() < 0.2 else "",
-            0.022 * fold,
-        )
+        pattern = pattern if rng.random() < 0.2 else ""
+        return Garment(ANKLE, waist, rng.uniform(0.05, 0.14), rng.uniform(0, 0.25), pattern, 0.022 * fold)
     return Garment(ANKLE, waist, rng.uniform(0.12, 0.26), rng.uniform(0, 0.6), pattern, 0.03 * fold)

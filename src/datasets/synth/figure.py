@@ -63,26 +63,26 @@ def sample_body(rng: np.random.Generator, upright: bool = False) -> Body:
     return Body(build, sample_pose(rng, build, upright))
 
 
-def dress(rng: np.random.Generator, body: Body) -> Quads:
-    """A body with a skin and clothes at random."""
-    build, frames = body.build, body.frames
-    outfit = sample_outfit(rng, build)
-    layout = [_chains(build, outfit, frames), _ends(rng, build, outfit, frames)]
-    hair = loose_hair(rng, build, outfit, frames)
-    if hair is not None:
-        layout.append(_Part(hair, [Material.HAIR] * len(hair.center), [len(hair.center)]))
-    if outfit.skirt:
-        skirt = _skirt(rng, build, outfit, frames)
-        layout.append(_Part(skirt, [Material.BOTTOM] * _SKIRT_RINGS, [_SKIRT_RINGS]))
-    return _quads(rng, body, outfit, layout)
-
-
 class _Part(NamedTuple):
     """Rings of some tubes: the material below each ring, and how many rings each tube has."""
 
     rings: Rings
     material: Sequence[int] | np.ndarray
     lengths: list[int]
+
+
+def dress(rng: np.random.Generator, body: Body) -> Quads:
+    """A body with a skin and clothes at random."""
+    build, frames = body.build, body.frames
+    outfit = sample_outfit(rng, build)
+    parts = [_chains(build, outfit, frames), _ends(rng, build, outfit, frames)]
+    hair = loose_hair(rng, build, outfit, frames)
+    if hair is not None:
+        parts.append(_Part(hair, [Material.HAIR] * len(hair.center), [len(hair.center)]))
+    if outfit.skirt:
+        skirt = _skirt(rng, build, outfit, frames)
+        parts.append(_Part(skirt, [Material.BOTTOM] * _SKIRT_RINGS, [_SKIRT_RINGS]))
+    return _quads(rng, body, outfit, parts)
 
 
 # --------------------------------------------------------------------------------------- trunk and limbs
@@ -95,9 +95,8 @@ def _chains(build: Build, outfit: Outfit, frames: Frames) -> _Part:
         (f"{side} {name}", *limb) for name, limb in (("arm", arm), ("leg", leg)) for side in SIDES
     ]
     rings = thread([Tube(name, profile, ease) for name, profile, ease, _ in tubes], frames, build)
-    return _Part(
-        rings, np.concatenate([material for *_, material in tubes]), [len(ease) for _, _, ease, _ in tubes]
-    )
+    materials = [material for *_, material in tubes]
+    return _Part(rings, np.concatenate(materials), [len(material) for material in materials])
 
 
 _Dressed = tuple[np.ndarray, np.ndarray, np.ndarray]  # profile, ease, material: a row or number for each ring
@@ -139,11 +138,8 @@ def _leg(outfit: Outfit) -> _Dressed:
     place = profile[:, PLACE]
     material = np.where((material == Material.SKIN) & (place >= outfit.sock), Material.SOCK, material)
     booted = place >= outfit.boot
-    return (
-        profile,
-        np.where(booted, np.minimum(ease, 0.04) + 0.08, ease),
-        np.where(booted, Material.SHOE, material),
-    )
+    ease = np.where(booted, np.minimum(ease, 0.04) + 0.08, ease)
+    return profile, ease, np.where(booted, Material.SHOE, material)
 
 
 # ------------------------------------------------------------------------------ head, hands, feet, skirt
@@ -209,58 +205,60 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 # -------------------------------------------------------------------------------------- quads and colour
 
 
-def _quads(rng: np.random.Generator, body: Body, outfit: Outfit, layout: list[_Part]) -> Quads:
+_FACE_LIFT = 0.012
+_TRUNK_RINGS = slice(0, len(TRUNK))  # the trunk comes first
+_TRUNK_BANDS = slice(0, len(TRUNK) - 1)
+_AT_THE_SIDES = np.isin(np.arange(RING), (0, 5, 6, 11))
+_SHOULDERS = (TRUNK[:-1, PLACE] > 2.6)[:, None] & _AT_THE_SIDES  # of the bands of the trunk
+_HERE, _NEXT = np.arange(RING), (np.arange(RING) + 1) % RING
+_BAND = np.stack([_HERE, _NEXT, _NEXT + RING, _HERE + RING], axis=-1)  # corners of the quads below a ring
+
+
+def _quads(rng: np.random.Generator, body: Body, outfit: Outfit, parts: list[_Part]) -> Quads:
     """The bands between neighbouring rings, and the face."""
-    rings = join([part.rings for part in layout])
-    ring_material = np.concatenate([part.material for part in layout])
-    lengths = [length for part in layout for length in part.lengths]
-    head = slice(sum(layout[0].lengths), sum(layout[0].lengths) + len(HEAD))
-    trunk = slice(0, lengths[0])
-
+    rings = join([part.rings for part in parts])
+    ring_material = np.concatenate([part.material for part in parts])
+    lengths = [length for part in parts for length in part.lengths]
+    first_of_head = len(parts[0].material)
+    head = slice(first_of_head, first_of_head + len(HEAD))
     bulge = 1 + _folds(rng, outfit, ring_material)
-    bulge[trunk] *= _trunk_relief(body.build)
+    bulge[_TRUNK_RINGS] *= _trunk_relief(body.build)
     bulge[head] *= head_bulge(rng, outfit)
-    upper = np.delete(np.arange(len(ring_material)), np.cumsum(lengths) - 1)  # rings with another one below
-    material = np.repeat(ring_material[upper, None], RING, axis=1)
-    head_bands = np.searchsorted(upper, head.start)
-    material[head_bands : head_bands + len(HEAD) - 1] = head_materials(outfit)
-    shoes = (ring_material[upper] == Material.SHOE) & (upper >= head.stop)
-    material[shoes, 8:10] = Material.SOLE
-    if outfit.top and outfit.top.end <= 0 and not outfit.open_front:
-        shoulders = (TRUNK[: lengths[0] - 1, PLACE] > 2.6)[:, None] & _AT_THE_SIDES
-        material[: lengths[0] - 1][shoulders] = Material.SKIN
-    if outfit.open_front:
-        front = material[: lengths[0] - 1, 2:4]
-        front[front == Material.TOP] = Material.INNER
-    color = _colors(rng, outfit, material, upper, lengths[0] - 1)
+    above = np.delete(np.arange(len(ring_material)), np.cumsum(lengths) - 1)  # rings with another one below
+    material = _materials(outfit, ring_material, above, head)
+    bands = (above[:, None, None] * RING + _BAND).reshape(-1, 4)
+    color = _colors(rng, outfit, material, above)
 
-    corners = (upper[:, None, None] * RING + _BAND).reshape(-1, 4)
     face_corners, face_color = face(body.build, outfit, body.frames)
-    vertices = np.concatenate([rings.vertices(bulge).reshape(-1, 3), face_corners.reshape(-1, 3)])
-    skirt = len(corners) - (_SKIRT_RINGS - 1) * RING if outfit.skirt else len(corners)
-    lift = np.full(len(corners) + len(face_corners), _FACE_LIFT)
-    lift[: len(corners)] = 0
-    lift[skirt : len(corners)] = _SKIRT_LIFT
+    face_numbers = len(ring_material) * RING + np.arange(4 * len(face_corners)).reshape(-1, 4)
+    lift = np.repeat((0.0, _FACE_LIFT), (len(bands), len(face_corners)))
     two_sided = np.zeros(len(lift), bool)
-    two_sided[skirt : len(corners)] = True
-    if outfit.hat == "cap":
-        two_sided[-1] = True
-    face_numbers = len(rings.center) * RING + np.arange(4 * len(face_corners)).reshape(-1, 4)
+    two_sided[-1] = outfit.hat == "cap"  # its brim
+    if outfit.skirt:  # the last bands
+        skirt = slice(len(bands) - (_SKIRT_RINGS - 1) * RING, len(bands))
+        lift[skirt], two_sided[skirt] = _SKIRT_LIFT, True
     return Quads(
-        vertices,
-        np.concatenate([corners, face_numbers]),
+        np.concatenate([rings.vertices(bulge).reshape(-1, 3), face_corners.reshape(-1, 3)]),
+        np.concatenate([bands, face_numbers]),
         np.concatenate([color, face_color]),
         lift,
         two_sided,
     )
 
 
-_FACE_LIFT = 0.012
-_AT_THE_SIDES = np.isin(np.arange(RING), (0, 5, 6, 11))
-_NEXT = (np.arange(RING) + 1) % RING
-_BAND = np.stack(
-    [np.arange(RING), _NEXT, _NEXT + RING, np.arange(RING) + RING], axis=-1
-)  # corners of a band's quads
+def _materials(outfit: Outfit, ring_material: np.ndarray, above: np.ndarray, head: slice) -> np.ndarray:
+    """The material of each quad, (bands, RING): that of the ring above it but for some parts."""
+    material = np.repeat(ring_material[above, None], RING, axis=1)
+    material[(above >= head.start) & (above < head.stop)] = head_materials(outfit)
+    shoes = (ring_material[above] == Material.SHOE) & (above >= head.stop)
+    material[shoes, 8:10] = Material.SOLE
+    trunk = material[_TRUNK_BANDS]
+    if outfit.open_front:
+        front = trunk[:, 2:4]
+        front[front == Material.TOP] = Material.INNER
+    elif outfit.top and outfit.top.end <= 0:  # no sleeves
+        trunk[_SHOULDERS] = Material.SKIN
+    return material
 
 
 def _folds(rng: np.random.Generator, outfit: Outfit, material: np.ndarray) -> np.ndarray:
@@ -292,14 +290,12 @@ def _trunk_relief(build: Build) -> np.ndarray:
     return relief
 
 
-def _colors(
-    rng: np.random.Generator, outfit: Outfit, material: np.ndarray, ring: np.ndarray, trunk_bands: int
-) -> np.ndarray:
+def _colors(rng: np.random.Generator, outfit: Outfit, material: np.ndarray, ring: np.ndarray) -> np.ndarray:
     """Colours (Q, 3) of quads from materials (bands, RING), with patterns and a little noise."""
     color = outfit.palette[material]
     for garment, cloth in ((outfit.top, Material.TOP), (outfit.bottom, Material.BOTTOM)):
         if garment and garment.pattern:
-            on_it = (material == cloth) & _pattern(rng, garment.pattern, ring, trunk_bands)
+            on_it = (material == cloth) & _pattern(rng, garment.pattern, ring)
             color[on_it] = outfit.second
     roughness = np.full(len(Material), 0.012)
     roughness[list(CLOTH)] = 0.03
@@ -308,7 +304,7 @@ def _colors(
     return (color * (1 + roughness[material] * noise)[..., None]).reshape(-1, 3)
 
 
-def _pattern(rng: np.random.Generator, pattern: str, ring: np.ndarray, trunk_bands: int) -> np.ndarray:
+def _pattern(rng: np.random.Generator, pattern: str, ring: np.ndarray) -> np.ndarray:
     """Which quads (bands, RING) of a garment have the second colour."""
     side, row = np.arange(RING)[None, :], ring[:, None]
     period = int(rng.integers(2, 4))
@@ -322,7 +318,7 @@ def _pattern(rng: np.random.Generator, pattern: str, ring: np.ndarray, trunk_ban
         return rng.random((len(ring), RING)) < rng.uniform(0.15, 0.45)
     mask = np.zeros((len(ring), RING), bool)
     if pattern == "panel":
-        mask[:trunk_bands, 2:4] = True
+        mask[_TRUNK_BANDS, 2:4] = True
     else:
         mask[:, _AT_THE_SIDES] = True
     return mask

@@ -22,7 +22,7 @@ _OCCLUSION = 0.5
 _CRUMPLE = 0.075  # logarithm of how much creases change the light
 _CRUMPLE_SIDE, _CRUMPLE_SEED = 512, 65537
 _LIGHT_UNIT = 150  # light of 1, as a byte
-_QUARTERS = np.full(4, 0.25)
+_QUARTERS = np.full(4, 0.25, np.float32)
 
 
 class Light(NamedTuple):
@@ -87,8 +87,8 @@ def draw(
     points (K, 3) of the body; one is hidden where the surface drawn at its pixel is nearer to the camera by
     more than its depth (K,), in metres.
     """
-    seen = camera.see(quads.vertices)
-    flat = camera.project(seen)
+    seen = camera.see(quads.vertices).astype(np.float32)
+    flat = camera.project(seen).astype(np.float32)
     corners = flat[quads.corners]
     diagonal, other = corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1]
     turning = diagonal[:, 0] * other[:, 1] - diagonal[:, 1] * other[:, 0]
@@ -177,9 +177,14 @@ def _shade(numbers: np.ndarray, light: np.ndarray, depth: np.ndarray, pixels_per
         cv2.split(cv2.blur(sampled, (_odd(metres * pixels_per_metre),) * 2))
         for metres in (_SMOOTH_LIGHT, 2 * _OCCLUSION_REACH)
     )
-    shade = cv2.divide(near[0], near[2], scale=255 / _LIGHT_UNIT, dtype=cv2.CV_32F)
-    own, around = (cv2.divide(part[1], part[2], scale=reach, dtype=cv2.CV_32F) for part in (near, wide))
-    return shade * (1 - _OCCLUSION * np.clip((own - around) / _OCCLUSION_DEPTH, 0, 1))
+    shade = _mean(near[0], near[2], 255 / _LIGHT_UNIT)
+    behind = _mean(near[1], near[2], reach) - _mean(wide[1], wide[2], reach)
+    return shade * (1 - _OCCLUSION * np.clip(behind / _OCCLUSION_DEPTH, 0, 1))
+
+
+def _mean(blurred: np.ndarray, mask: np.ndarray, unit: float) -> np.ndarray:
+    """The mean over what is drawn of a value that was blurred together with its mask, float32."""
+    return cv2.divide(blurred, np.maximum(mask, 1), scale=unit, dtype=cv2.CV_32F)
 
 
 def multiplied(picture: np.ndarray, factors: np.ndarray) -> np.ndarray:

@@ -15,9 +15,8 @@ from src.datasets.synth.occluders import sample_occluder
 from src.datasets.synth.photo import photograph
 from src.datasets.synth.render import Layer, Light, draw, lay_over, multiplied
 
-PICTURE_SIDE = (
-    1.125  # of a picture over the resolution: crops that are turned or enlarged find content around
-)
+PICTURE_SIDE = 1.125  # over the resolution: crops that are turned or enlarged find content around
+CROP_SHARES = (0.7, 0.92)  # of the side of the picture that a crop around the person takes
 BOX_OVER_JOINTS = 1.375  # the side of a crop over the longest side of the box around the joints
 CUT_OFF = 0.1  # share of people whom the edge of the picture cuts off
 OUTSIDE, HIDDEN, VISIBLE = 0, 1, 2
@@ -87,31 +86,35 @@ class Scene:
         return projected, drawing.hidden, drawing.layer
 
 
-def sample_scene(geometry: np.random.Generator, look: np.random.Generator, resolution: int) -> Scene:
-    """A scene with one actor. All that joints depend on comes from `geometry`; sizes grow with
-    `resolution`.
+def sample_scene(
+    geometry: np.random.Generator, look: np.random.Generator, resolution: int, upright: bool = False
+) -> Scene:
+    """A scene with one actor. All that joints depend on comes from `geometry`; `resolution` scales sizes.
+
+    upright: the actor stands, walks or runs, seen whole and from the front.
     """
     side = 2 * round(PICTURE_SIDE * resolution / 2)
-    body = sample_body(geometry)
+    body = sample_body(geometry, upright)
     points = body.points
-    camera = sample_camera(geometry, (points.min(0) + points.max(0)) / 2)
-    camera = _frame(geometry, camera, points, side)
+    camera = sample_camera(geometry, (points.min(0) + points.max(0)) / 2, facing=upright)
+    camera = _frame(geometry, camera, points, side, cut_off=0.0 if upright else CUT_OFF)
     return Scene((Actor(body, dress(look, body), camera),), side, geometry, look)
 
 
-def _frame(rng: np.random.Generator, camera: Camera, points: np.ndarray, side: int) -> Camera:
-    """The camera with a focal length and a centre (pixels) that put the person into the picture."""
+def _frame(rng: np.random.Generator, camera: Camera, points: np.ndarray, side: int, cut_off: float) -> Camera:
+    """The camera with a focal length and a centre (pixels) that put the person into the picture.
+
+    A share of `cut_off` is cut off by the picture's edge.
+    """
     flat = camera.project(camera.see(points))
     low, high = flat.min(0), flat.max(0)
-    share = np.exp(
-        rng.uniform(np.log(0.7), np.log(0.92))
-    )  # of the picture that a crop around the person takes
+    share = np.exp(rng.uniform(*np.log(CROP_SHARES)))
     jitter = rng.uniform(-1, 1, 2)
     focal = share * side / (BOX_OVER_JOINTS * float((high - low).max()))
     middle = (low + high) / 2
     shift = jitter * (1 - share) / 2 * side  # the crop stays within the picture
     cut_draw, zoom = rng.random(), rng.uniform(1.3, 2.1)
-    if cut_draw < CUT_OFF:
+    if cut_draw < cut_off:
         focal, middle, shift = focal * zoom, flat[LANDMARK_NAMES.index("thorax")], jitter * 0.22 * side
     return camera.framed(focal, side / 2 + shift - focal * middle)
 
