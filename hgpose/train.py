@@ -6,6 +6,7 @@ python train.py --exp name --config recipes/laptop.yaml
 python train.py -c name                               go on after an interruption
 """
 
+import math
 import sys
 from collections.abc import Sequence
 
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from src.utils.experiment import Experiment
     from src.utils.optimization import Update, build_optimizer, parts_of
     from src.utils.single_person import final_predictions, start_from, validate_heatmaps
-    from src.utils.training import Row, Run, fit
+    from src.utils.training import Row, Run, fit, introduce
 
     experiment = Experiment(args, opts.TASK)
     device = choose_device(args.device)
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # loss: every stage of the network against the same heatmaps
     loss_function = LOSSES[args.loss]
     size = args.input_res // network.stride
-    radius = args.target_radius or -int(-3 * args.sigma // 1)
+    radius = args.target_radius or math.ceil(3 * args.sigma)
 
     def evaluate(
         model: torch.nn.Module, images: Tensor, target: Tensor, weight: Tensor | None
@@ -104,8 +105,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     head = describe(network, skeleton.to_dict(), args.input_res)
     run = Run(experiment, device, accuracy, head, update.weights, {"update": update})
     if run.finished and args.resume:
-        note(f"experiment {args.exp} is finished ({run.position.epoch} epochs); --epochs N goes on to N")
+        note(f"experiment {args.exp} is finished ({run.end}); a larger number goes on")
     else:
+        introduce(run, crops, valid_crops)
         fit(run, crops, learn, validate)
     if args.final_predictions:
         final_predictions(update.best_network, run)

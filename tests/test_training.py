@@ -78,7 +78,7 @@ def test_a_finished_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[st
     folder = start(tmp_path, "a", "--epochs", "1")
     before = (folder / "checkpoint.pth").read_bytes()
     train(tmp_path, "-c", "a")
-    assert "a is finished (1 epochs)" in capsys.readouterr().err
+    assert "a is finished (--epochs 1)" in capsys.readouterr().err
     assert (folder / "checkpoint.pth").read_bytes() == before
 
 

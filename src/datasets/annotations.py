@@ -74,8 +74,9 @@ class Annotations:
     person_id: np.ndarray
 
     def __post_init__(self) -> None:
-        for field, dtype in _DTYPES.items():
-            object.__setattr__(self, field, np.ascontiguousarray(getattr(self, field), dtype))
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+            for field, dtype in _DTYPES.items():
+                object.__setattr__(self, field, np.ascontiguousarray(getattr(self, field), dtype))
         self._check()
         for field in _ARRAYS:
             object.__setattr__(self, field, _share(getattr(self, field)))
@@ -93,7 +94,8 @@ class Annotations:
         refuse_people(broken, self.name, self.images, "a joint that is not a finite number")
         broken = ~np.isfinite(self.center).all(1)
         refuse_people(broken, self.name, self.images, "a centre that is not a finite number")
-        refuse_people(~(self.scale > 0), self.name, self.images, "a scale that is not positive")
+        broken = ~((self.scale > 0) & (self.scale < np.inf))
+        refuse_people(broken, self.name, self.images, "a scale that is not positive, or not finite")
 
     def __len__(self) -> int:
         return len(self.images)

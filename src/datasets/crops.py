@@ -5,6 +5,7 @@ The device makes floats, colours and targets of them (src/datasets/targets.py).
 
 import itertools
 import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,10 +106,8 @@ def in_order(people: int, batch_size: int, batches: int = 0) -> list[list[Key]]:
     return [keys[first : first + batch_size] for first in range(0, len(keys), batch_size)]
 
 
-def load(
-    crops: PersonCrops, batches: Any, workers: int, device: torch.device, keep: bool = False
-) -> DataLoader:
-    """A loader of `batches` (lists of keys). `keep` keeps the workers from one round to the next."""
+def load(crops: PersonCrops, batches: Any, workers: int, device: torch.device) -> DataLoader:
+    """A loader of `batches` (lists of keys) with that many worker processes."""
     return DataLoader(
         crops,
         batch_sampler=batches,
@@ -116,7 +115,6 @@ def load(
         collate_fn=collate,
         worker_init_fn=_start_worker,
         pin_memory=device.type == "cuda",
-        persistent_workers=keep and workers > 0,
         generator=torch.Generator(),  # a worker's seed is not used; the global state stays untouched
     )
 
@@ -128,18 +126,42 @@ def collate(samples: list[Batch | str]) -> Batch:
     return (default_collate(good) if good else {}) | {"bad": bad}
 
 
-def readable(batches: Any, skip_bad_images: bool) -> Iterator[Batch]:
+def readable(loader: DataLoader, skip_bad_images: bool, left_out: list[str]) -> Iterator[Batch]:
     """The batches of a loader without those that hold no picture.
 
-    Raises UserError with the first message unless `skip_bad_images`.
+    The message of each picture that cannot be read is added to `left_out`. Raises UserError with the first
+    one unless `skip_bad_images`, and if none can be read in a whole pass.
     """
-    for batch in batches:
+    found, in_vain = False, 0
+    for batch in _start(loader):
         if batch["bad"] and not skip_bad_images:
             raise UserError(f"{batch['bad'][0]}; --skip-bad-images leaves such pictures out")
+        left_out += batch["bad"]
         if "image" in batch:
+            found, in_vain = True, 0
             yield batch
+        else:
+            in_vain += len(batch["bad"])
+            if in_vain >= len(loader.dataset):  # type: ignore[arg-type]
+                break
+    if in_vain and (not found or in_vain >= len(loader.dataset)):  # type: ignore[arg-type]
+        raise UserError(f"none of the pictures can be read: {left_out[-1]}")
+
+
+def _start(loader: DataLoader) -> Iterator[Batch]:
+    """Start the workers of a loader. Ctrl-C is for the main process, which ends them, and not for them.
+
+    Processes begin with the signals ignored that are ignored here, so it does not stop them while they start.
+    """
+    if loader.num_workers == 0 or threading.current_thread() is not threading.main_thread():
+        return iter(loader)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return iter(loader)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _start_worker(_: int) -> None:
     cv2.setNumThreads(0)  # the workers are the threads
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Windows it is not handed down

@@ -35,7 +35,10 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
         raise BadImage(f"picture {name} is an empty file; copy or download it again")
     if _is_cut_short(data):
         raise BadImage(f"picture {name} is cut short (its end is missing); copy or download it again")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), _READ_FLAGS)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), _READ_FLAGS)
+    except cv2.error:  # e.g. more pixels than OpenCV takes
+        image = None
     if image is None:
         raise BadImage(f"picture {name} is damaged, or of a format that OpenCV does not read")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -21,7 +21,7 @@ def open_people(
         from src.datasets.synth import SynthPeople
 
         size = options.synth_size[0] if split == "train" else options.synth_size[1]
-        return SynthPeople(split, size, skeleton or MPII, resolution)
+        return SynthPeople(split, size, skeleton or MPII, resolution, options.synth_poses)
     folder = data_folder(options)
     return read(options.dataset, folder, split, valid_share=options.valid_share, skeleton=skeleton)
 

@@ -45,7 +45,7 @@ class Release:
         """The error that none of the candidates is in `data_dir`: what to download, and where it goes."""
         what = f"{data_dir} holds no {' or '.join(candidates)}"
         if not data_dir.is_dir():
-            what = f"folder {data_dir} does not exist"
+            what = f"{data_dir} is no folder" if data_dir.exists() else f"folder {data_dir} does not exist"
         check = f"python data/prepare.py {self.dataset} --data-dir {data_dir} --check"
         return UserError(f"{self.dataset}: {what}; {self.how_to_get(data_dir)}; `{check}` checks it")
 

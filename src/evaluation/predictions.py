@@ -190,7 +190,7 @@ def _origin(content: dict[str, Any], default: int, path: Path) -> int:
 def _skeleton(content: dict[str, Any], joints: int, split: Skeleton, path: Path) -> Skeleton:
     candidates = [split, *SKELETONS.values()]
     if "skeleton" in content:
-        name = np.ravel(content["skeleton"])[0]
+        name = next(iter(np.ravel(content["skeleton"])), "")
         candidates = [skeleton_named(name.decode(errors="replace") if isinstance(name, bytes) else str(name))]
     for candidate in candidates:
         if candidate.num_joints == joints:

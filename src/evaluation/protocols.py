@@ -30,7 +30,7 @@ import numpy as np
 
 from src.datasets.annotations import HIDDEN, UNLABELLED, VISIBLE, Annotations, People
 from src.datasets.release import torso_lengths
-from src.datasets.skeletons import Skeleton, joint_map
+from src.datasets.skeletons import MPII, Skeleton, joint_map
 from src.errors import UserError, suggest
 from src.evaluation.pck import Tally, area_under_curve, box_sides, distances, tally
 from src.evaluation.predict import Found
@@ -129,12 +129,15 @@ def evaluate(
     return PROTOCOLS[protocol](predictions[:, source], truth, source >= 0)
 
 
-def protocol_of(dataset: str, wanted: str | None = None) -> str:
+def protocol_of(dataset: str, wanted: str | None = None, skeleton: Skeleton = MPII) -> str:
     """The protocol for a data set: `wanted` if it suits it, by default its customary one.
 
-    Raises UserError for one that the data set lacks the lengths for.
+    skeleton: whose joints synthetic people are given in; only for MPII's do they have head sizes. Raises
+    UserError for a protocol that the data set lacks the lengths for.
     """
     suiting = _SUITING.get(dataset, _WITHOUT_HEADS)
+    if dataset == "synth" and skeleton != MPII:
+        suiting = _WITHOUT_HEADS
     if wanted is None:
         return suiting[0]
     if wanted not in suiting:

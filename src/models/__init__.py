@@ -66,8 +66,9 @@ def architecture(arch: str) -> Architecture:
 def check_input(arch: str, input_res: int, **config: Any) -> None:
     """UserError unless the network `arch`, built with `config`, takes images of `input_res` pixels a side."""
     multiple = architecture(arch).input_multiple(**config)
-    if input_res < multiple or input_res % multiple:
-        nearest = max(1, round(input_res / multiple)) * multiple
+    least = max(multiple, 16)  # a map of 4 cells, of which 2 have neighbours on both sides
+    if input_res < least or input_res % multiple:
+        nearest = max(least, round(input_res / multiple) * multiple)
         raise UserError(
             f"an input of {input_res} px does not suit {arch}: "
             f"the side must be a multiple of {multiple}, the nearest is {nearest}"
@@ -108,12 +109,13 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
     from src.models.checkpoint import preferred_weights, read_checkpoint
 
     checkpoint = read_checkpoint(path)
-    network = build(checkpoint["arch"], **checkpoint["config"])
     weights = preferred_weights(checkpoint)
     try:
+        network = build(checkpoint["arch"], **checkpoint["config"])
         network.load_state_dict(checkpoint[weights])
-    except RuntimeError as error:
-        raise UserError(f"{path}: its weights do not fit {network.arch} with {network.config}") from error
+    except (RuntimeError, TypeError) as error:
+        arch, config = checkpoint["arch"], checkpoint["config"]
+        raise UserError(f"{path}: its weights do not fit {arch} with {config}") from error
     return LoadedModel(
         network=network.to(device).eval(),
         arch=network.arch,

@@ -14,6 +14,7 @@ and may have `ema`, a state dict of averaged weights, and all that a training ne
 
 import os
 import re
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from src.errors import UserError
 from src.models.layers import PoseNetwork
 
 FORMAT = 1
-REQUIRED = ("arch", "config", "skeleton", "input_res", "model")
+REQUIRED = {"arch": str, "config": dict, "skeleton": dict, "input_res": int, "model": dict}
 CONVERT = "checkpoints of other code are converted with `python tools/convert.py OLD --out NEW`"
 
 
@@ -79,6 +80,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     missing = [key for key in REQUIRED if key not in content]
     if missing:
         raise UserError(f"{path} is an incomplete checkpoint: it lacks {', '.join(missing)}")
+    for key, kind in REQUIRED.items():
+        if not isinstance(content[key], kind):
+            raise UserError(f"{path} is a damaged checkpoint: {key} is a {type(content[key]).__name__}")
     return content
 
 
@@ -92,7 +96,12 @@ def read_plain(path: str | Path, allowed: Iterable[Any] = (), hint: str = "") ->
     """
     path = Path(path)
     try:
-        with open(path, "rb") as file, torch.serialization.safe_globals(list(allowed)):
+        with (
+            open(path, "rb") as file,
+            torch.serialization.safe_globals(list(allowed)),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")  # they are about formats that are refused anyway
             return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint {path}") from None

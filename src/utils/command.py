@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -9,25 +10,63 @@ from src.errors import UserError
 
 Main = Callable[[Sequence[str] | None], None]
 
+_OUT_OF_MEMORY = r"out of memory|can't allocate memory"
+_WORKER_DIED = (
+    "a process that prepares data has died, perhaps for lack of memory, of which fewer --workers take less;"
+    " the newest checkpoint is whole"
+)
+
+# Errors of PyTorch that have their cause outside the code, by their text, and what helps.
+_MENDABLE = {
+    r"DataLoader worker \(pid": _WORKER_DIED,
+    _OUT_OF_MEMORY: "out of memory, of which a smaller --batch-size or --input-res takes"
+    " less, and so does --accumulate",
+    r"more than 1 value per channel": "batch normalisation cannot learn from a single person at this size;"
+    " raise --batch-size or --input-res, or lower --accumulate",
+}
+
 
 def command(main: Main) -> Callable[..., None]:
-    """Wrap `main(argv)`: a UserError becomes `error: …` on stderr and exit status 2, Ctrl-C status 130."""
+    """Wrap `main(argv)`: what a user can mend becomes `error: …` on stderr and status 2, Ctrl-C status 130.
+
+    That is a UserError, an error of the operating system (a full disk, a file that may not be written), and
+    what PyTorch says when memory or its workers fail. Any other error is one of the code, and is raised.
+    """
 
     @functools.wraps(main)
     def wrapped(argv: Sequence[str] | None = None) -> None:
         try:
             main(argv)
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise SystemExit(2) from None
+            sys.stdout.flush()  # here a closed pipe can still be caught
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             raise SystemExit(130) from None
         except BrokenPipeError:  # e.g. `… | head`: what is still to be flushed goes nowhere
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(1) from None
+        except Exception as error:
+            reason = _reason(error)
+            if reason is None:
+                raise
+            print(f"error: {reason}", file=sys.stderr)
+            raise SystemExit(2) from None
 
     return wrapped
+
+
+def _reason(error: Exception) -> str | None:
+    """What the user is told of an error, None if it is one of the code."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return _MENDABLE[_OUT_OF_MEMORY]
+    if isinstance(error, ConnectionError | EOFError):  # nothing else here talks to other processes
+        return _WORKER_DIED
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, RuntimeError | ValueError):
+        return next((hint for pattern, hint in _MENDABLE.items() if re.search(pattern, str(error))), None)
+    return None
 
 
 def note(text: str) -> None:

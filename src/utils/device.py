@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+import textwrap
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -21,9 +22,9 @@ def choose_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros((), device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
+        reason = textwrap.shorten(str(error), 120, placeholder=" …")
         raise UserError(f"device {name!r} cannot be used here ({reason}); try --device auto or cpu") from None
     if device.type == "cpu":
         keep_memory()

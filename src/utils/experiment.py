@@ -13,7 +13,7 @@ from src.errors import UserError
 from src.models.checkpoint import read_checkpoint, save_checkpoint
 from src.utils.command import note
 from src.utils.files import writable_folder, write_json, write_text
-from src.utils.options import ROOT
+from src.utils.options import OPTIONS_FILE, ROOT
 
 Row = dict[str, Any]
 NEWEST, BEST = "checkpoint.pth", "best.pth"
@@ -45,11 +45,15 @@ class Experiment:
     def open(self, step: int, device: str) -> None:
         """Make the folder, write options.json, and cut logs of an interrupted run back to `step`."""
         writable_folder(self.folder)
-        write_json(self.folder / "options.json", described(self.options, self.task, device))
-        self._epochs = [row for row in read_rows(self.folder / "log.csv") if int(row["step"]) <= step]
-        steps = read_rows(self.folder / "steps.csv")
-        if any(int(row["step"]) > step for row in steps):
-            _write_rows(self.folder / "steps.csv", [row for row in steps if int(row["step"]) <= step])
+        write_json(self.folder / OPTIONS_FILE, described(self.options, self.task, device))
+        self._epochs, steps = (
+            [row for row in read_rows(self.folder / name) if int(row["step"]) <= step]
+            for name in ("log.csv", "steps.csv")
+        )
+        if steps:  # written anew even if no row is left out: its last line may have been half-written
+            _write_rows(self.folder / "steps.csv", steps)
+        else:
+            (self.folder / "steps.csv").unlink(missing_ok=True)
         from tensorboardX import SummaryWriter  # slow to import, and only a run that trains writes events
 
         self._writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step)
@@ -134,12 +138,18 @@ def _commit() -> str | None:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a log; none if there is no such file. A half-written last row is left out, and said."""
+    """The rows of a log; none if there is no such file. A half-written last row is left out, and said.
+
+    Raises UserError for a file that is no log.
+    """
     if not path.exists():
         return []
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
-    whole = [row for row in rows if row.get("step") and None not in row.values()]
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged ({error}); move it away to go on without it") from None
+    whole = [row for row in rows if (row.get("step") or "").isdecimal() and None not in row.values()]
     if len(whole) < len(rows):
         note(f"{path}: {len(rows) - len(whole)} half-written row(s) left out")
     return [dict(row) for row in whole]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from src.utils.command import note
 from src.utils.options import OPTIMIZERS
 
 
@@ -29,13 +30,12 @@ def build_optimizer(parameters: Iterable[nn.Parameter], options: Namespace) -> t
     return kind(parameters, **common, **settings)
 
 
-def learning_rate(options: Namespace, step: int, iters: int) -> float:
-    """The rate of iteration `step` (from 0), with `iters` iterations an epoch.
+def learning_rate(options: Namespace, epoch: float, step: int) -> float:
+    """The rate of iteration `step` (from 0), which begins when `epoch` epochs, a fraction, are done.
 
-    A function of the step and the options alone: a resumed run takes up the course where it was, and a
+    A function of the position and the options alone: a resumed run takes up the course where it was, and a
     typed --lr, --schedule or --epochs changes it from then on.
     """
-    epoch = step / iters
     factor = {
         "constant": lambda: 1.0,
         "step": lambda: options.lr_gamma ** math.floor(epoch / options.lr_step),
@@ -56,6 +56,7 @@ class Update:
     def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, options: Namespace) -> None:
         device = next(network.parameters()).device.type
         self.network, self.optimizer, self.clip = network, optimizer, options.clip
+        self.kind = options.optimizer + (" with momentum" if options.momentum else "")
         self.scaler = torch.amp.GradScaler(device, enabled=options.amp == "fp16")
         self.ema = (
             AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=True)
@@ -95,15 +96,20 @@ class Update:
     def state_dict(self) -> dict[str, Any]:
         averaged = int(self.ema.n_averaged) if self.ema else 0
         return {
+            "kind": self.kind,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "averaged": averaged,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the optimizer's memory; its settings stay those of the options of now."""
-        settings = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": settings})
+        """Take up the memory of an optimizer of the same kind; its settings stay those of the options."""
+        kind = state.get("kind", self.kind)
+        if kind == self.kind:
+            settings = self.optimizer.state_dict()["param_groups"]
+            self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": settings})
+        else:
+            note(f"the checkpoint is of {kind}: {self.kind} starts without memory of past gradients")
         if state["scaler"] and self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
         if self.ema:

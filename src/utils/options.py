@@ -11,6 +11,7 @@ import json
 from argparse import BooleanOptionalAction
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,12 +21,13 @@ import yaml
 from src.errors import UserError, suggest
 
 ROOT = Path(__file__).resolve().parents[2]
+OPTIONS_FILE = "options.json"  # in the folder of an experiment
 
 # What names a run rather than describes it: not taken over from a stored experiment.
 _NOT_INHERITED = ("exp", "exp-dir", "continue", "branch", "config", "load-model", "final-predictions", "json")
 
 # What a test takes over from the experiment that it scores.
-_DATA = ("dataset", "data-dir", "synth-size", "valid-share", "skip-bad-images")
+_DATA = ("dataset", "data-dir", "synth-size", "synth-poses", "valid-share", "skip-bad-images")
 
 # How older code bases spelt the same options; accepted with one dash or two, and not shown in help.
 OLD_SPELLINGS = {
@@ -60,7 +62,7 @@ class _ConfigParser(configargparse.ConfigFileParser):
             raise UserError(f"{where} is not YAML: {line}") from None
         if not isinstance(content, dict):
             raise UserError(f"{where} must hold `option: value` lines, not a {type(content).__name__}")
-        stored = "options" in content
+        stored = isinstance(content.get("options"), dict)
         if stored:
             content = content["options"]
         kept = ((k, v) for k, v in content.items() if v is not None and not (stored and k in _NOT_INHERITED))
@@ -93,6 +95,7 @@ class Parser(configargparse.ArgumentParser):
             allow_abbrev=False,
             add_config_file_help=False,
             config_file_parser_class=_ConfigParser,
+            config_file_open_func=partial(open, encoding="utf-8"),
             default_config_files=[str(path) for path in config_files],
             formatter_class=_HelpFormatter,
         )
@@ -123,6 +126,7 @@ def parse(
     early.add_argument("--exp")
     early.add_argument("--exp-dir", type=path, default=ROOT / "exp")
     early.add_argument("--branch")
+    early.add_argument("--load-model")
     early.add_argument("--continue", dest="resume", action="store_true")
     early.add_argument("--config", action="append", default=[], nargs="+")
     early.error = Parser.error.__get__(early)  # type: ignore[method-assign]
@@ -132,12 +136,16 @@ def parse(
             "--continue and --branch exclude each other: the first goes on, the second starts anew"
         )
     parent = known.exp if known.resume else known.branch
+    if parent and known.load_model:
+        raise UserError("--load-model starts from other weights than those that --continue and --branch take")
     files = [Path(name) for names in known.config for name in names]
     for file in files:
         if not file.is_file():
             raise UserError(f"config file {file} does not exist; recipes lie in recipes/")
     if parent:
-        files.insert(0, stored_options(known.exp_dir / task, parent))
+        folder = known.exp_dir / task / parent
+        stored_options(folder)
+        files.insert(0, folder / OPTIONS_FILE)
     parser = Parser(description, files)
     build(parser)
     return parser.parse_strictly(argv)
@@ -158,23 +166,31 @@ def parse_test(
     build(parser)
     if not known.exp:
         return parser.parse_strictly(argv)
-    stored = json.loads(stored_options(known.exp_dir / task, known.exp).read_text())["options"]
-    if known.dataset and known.dataset != stored["dataset"]:
-        stored.pop("data-dir")  # it is where the other data set lies
+    stored = stored_options(known.exp_dir / task / known.exp)
+    if known.dataset and known.dataset != stored.get("dataset"):
+        stored.pop("data-dir", None)  # it is where the other data set lies
     return parser.parse_strictly(argv, {key: stored[key] for key in _DATA if key in stored})
 
 
-def stored_options(task_dir: Path, name: str) -> Path:
-    """The options.json of an experiment; UserError, with the nearest name, if there is no such experiment."""
-    path = task_dir / name / "options.json"
+def stored_options(folder: Path) -> dict[str, Any]:
+    """The options of the experiment in `folder`, by the names that are typed.
+
+    Raises UserError, with the nearest name, if there is no such experiment, or if its options are damaged.
+    """
+    path = folder / OPTIONS_FILE
     if not path.is_file():
-        there = [p.parent.name for p in task_dir.glob("*/options.json")]
-        raise UserError(f"there is no experiment {name!r} in {task_dir}{suggest(name, there)}")
+        there = [beside.parent.name for beside in folder.parent.glob(f"*/{OPTIONS_FILE}")]
+        raise UserError(
+            f"there is no experiment {folder.name!r} in {folder.parent}{suggest(folder.name, there)}"
+        )
     try:
-        json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}); restore it or start a new experiment") from None
-    return path
+    options = content.get("options") if isinstance(content, dict) else None
+    if not isinstance(options, dict):
+        raise UserError(f"{path} is damaged (it holds no options); restore it or start a new experiment")
+    return options
 
 
 def modern_spelling(argv: Sequence[str]) -> list[str]:
@@ -202,7 +218,17 @@ def modern_spelling(argv: Sequence[str]) -> list[str]:
 
 def path(text: str) -> Path:
     """A path, made absolute: it is stored, and a run may be continued from another folder."""
-    return Path(text).expanduser().absolute()
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"{text}: there is no such home folder") from None
+
+
+def experiment_name(text: str) -> str:
+    """The name of an experiment, which is that of its folder."""
+    if not text.strip() or text.startswith(".") or set(text) & set('/\\:*?"<>|'):
+        raise argparse.ArgumentTypeError(f"the name of a folder is wanted, not {text!r}")
+    return text
 
 
 def count(text: str) -> int:
@@ -257,7 +283,9 @@ def one_of(names: Sequence[str]) -> Callable[[str], str]:
 
 def add_run_options(parser: Parser) -> None:
     run = parser.add_argument_group("run")
-    run.add_argument("--exp", required=True, metavar="NAME", help="name of the experiment (-e NAME)")
+    run.add_argument(
+        "--exp", type=experiment_name, required=True, metavar="NAME", help="name of the experiment (-e NAME)"
+    )
     run.add_argument(
         "--exp-dir", type=path, default=ROOT / "exp", metavar="DIR", help="where experiments lie"
     )
@@ -267,7 +295,10 @@ def add_run_options(parser: Parser) -> None:
         help="go on with experiment NAME, with its options but for those typed now (-c NAME)",
     )  # fmt: skip
     run.add_argument(
-        "--branch", metavar="OLD", help="start NAME from the state and options of experiment OLD"
+        "--branch",
+        type=experiment_name,
+        metavar="OLD",
+        help="start NAME from the state and options of experiment OLD",
     )
     run.add_argument("--load-model", type=path, metavar="FILE", help="start from the weights of a checkpoint")
     run.add_argument("--seed", type=count, default=0, help="of the weights, the order and the augmentation")
@@ -282,7 +313,7 @@ def add_run_options(parser: Parser) -> None:
 
 def add_scoring_options(parser: Parser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--exp", metavar="NAME", help="score an experiment (-e NAME)")
+    what.add_argument("--exp", type=experiment_name, metavar="NAME", help="score an experiment (-e NAME)")
     what.add_argument("--checkpoint", type=path, metavar="FILE", help="score a checkpoint")
     what.add_argument(
         "--predictions", type=path, metavar="FILE", help="score stored .h5, .mat, .npz or .json"
@@ -320,7 +351,7 @@ def add_length_options(parser: Parser, epochs: int, batch_size: int) -> None:
     length.add_argument("--max-iters", type=count, default=0, help="stop after N iterations in all (-m N)")
     length.add_argument("--batch-size", type=positive, default=batch_size, help="people a step")
     length.add_argument(
-        "--accumulate", type=positive, default=1, help="batches whose gradients make one step"
+        "--accumulate", type=positive, default=1, help="parts in which a batch is learnt, to save memory"
     )
     length.add_argument("--valid-every", type=count, default=1, help="epochs between validations; 0: never")
     length.add_argument("--valid-iters", type=count, default=0, help="validation batches; 0: the whole split")
@@ -345,6 +376,10 @@ def add_data_options(parser: Parser, datasets: Sequence[str]) -> None:
     data.add_argument(
         "--synth-size", type=positive, nargs=2, default=[20000, 500], metavar=("TRAIN", "VALID"),
         help="how many synthetic people there are",
+    )  # fmt: skip
+    data.add_argument(
+        "--synth-poses", choices=("all", "upright"), default="all",
+        help="upright: only those who stand, walk or run, seen from the front; learnt sooner",
     )  # fmt: skip
     data.add_argument("--valid-share", type=share, default=0.2, help="share held out where there is no split")
     data.add_argument(

@@ -12,6 +12,7 @@ from src.datasets.augmentation import Draw
 from src.datasets.crops import PersonCrops
 from src.datasets.people import open_people
 from src.datasets.skeletons import Skeleton
+from src.errors import UserError
 from src.evaluation.predict import Found, heatmap_accuracy, predict
 from src.evaluation.predictions import read_predictions, release_origin
 from src.evaluation.protocols import Result, Truth, evaluate, format_table, protocol_of, to_json
@@ -36,11 +37,13 @@ def score_predictions(args: Namespace) -> Result:
 def score_checkpoint(args: Namespace, task: str) -> Result:
     """Predict the split with the network of `--exp` or `--checkpoint`, keep and score the predictions."""
     path = args.checkpoint or args.exp_dir / task / args.exp / (NEWEST if args.last else BEST)
+    if args.exp and not args.last and not path.exists():
+        raise UserError(f"{args.exp} has no {BEST} yet; --last takes the newest checkpoint")
     device = choose_device(args.device)
     loaded = models.load(path, device)
     skeleton = Skeleton.from_dict(loaded.skeleton)
     people = open_people(args, args.split, skeleton, loaded.input_res)
-    protocol = protocol_of(args.dataset, args.protocol)
+    protocol = protocol_of(args.dataset, args.protocol, skeleton)
 
     crops = PersonCrops(people, loaded.input_res)
     found = predict(

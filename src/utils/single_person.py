@@ -23,7 +23,7 @@ from src.models.layers import PoseNetwork
 from src.utils.command import note
 from src.utils.device import to_device
 from src.utils.pictures import prediction_grid
-from src.utils.training import Row, Run, Totals, accuracy_row
+from src.utils.training import Row, Run, Totals, accuracy_row, report_left_out
 
 SHOWN = 8  # validation pictures in TensorBoard
 
@@ -56,6 +56,7 @@ def validate_heatmaps(
             run.experiment.add_picture(
                 "validation", _grid(network, batch, crops.people.skeleton), run.position.step
             )
+    totals.check()
     loss = totals.means()["loss"] * totals.count / people
     return {"valid_loss": loss, **accuracy_row("valid", accuracy, crops.people.skeleton.joints)}
 
@@ -63,10 +64,15 @@ def validate_heatmaps(
 def validation_batches(
     crops: PersonCrops, options: Namespace, device: torch.device, batches: int | None = None
 ) -> Iterator[Batch]:
-    """The batches of a split in order, or `--valid-iters` of them spread over it."""
+    """The batches of a split in order, or `--valid-iters` of them spread over it.
+
+    Says at the end how many pictures were left out.
+    """
     wanted = options.valid_iters if batches is None else batches
-    keys = in_order(len(crops), options.batch_size, wanted)
-    return readable(load(crops, keys, options.workers, device), options.skip_bad_images)
+    loader = load(crops, in_order(len(crops), options.batch_size, wanted), options.workers, device)
+    left_out: list[str] = []
+    yield from readable(loader, options.skip_bad_images, left_out)
+    report_left_out(crops.people.name, left_out)
 
 
 def _grid(network: torch.nn.Module, batch: Batch, skeleton: Skeleton) -> np.ndarray:

@@ -8,6 +8,7 @@ import signal
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -92,10 +93,7 @@ class Totals:
     def check(self) -> None:
         """UserError if a loss was not finite; reads the device."""
         if bad := int(self.first_bad):
-            raise UserError(
-                f"the loss is not finite at iteration {bad}: stopped, the last good {NEWEST} is kept;"
-                " a lower --lr, --clip or --amp none may help"
-            )
+            raise _not_finite("the loss", bad)
 
     def state_dict(self) -> dict[str, Any]:
         return {"sums": dict(self.sums), "count": self.count}
@@ -105,12 +103,20 @@ class Totals:
         self.count = state["count"]
 
 
+def _not_finite(what: str, step: int) -> UserError:
+    return UserError(
+        f"{what} is not finite at iteration {step}: stopped, the last good {NEWEST} is kept;"
+        " a lower --lr, --clip or --amp none may help"
+    )
+
+
 class Run:
     """What moves during training, and its way into a checkpoint and back.
 
     head: what every checkpoint says of its network (src.models.checkpoint.describe).
     weights: the modules whose weights are kept, "model" first; "ema" is the average that is used where it is.
     parts: what else has a state, by the name under which a checkpoint holds it.
+    left_out: messages of the pictures that could not be read in this epoch.
     """
 
     def __init__(
@@ -125,6 +131,7 @@ class Run:
         self.experiment, self.options, self.device = experiment, experiment.options, device
         self.position, self.totals, self.accuracy = Position(), Totals(device), accuracy
         self.head, self.weights = head, weights
+        self.left_out: list[str] = []
         self.parts: dict[str, Stateful] = {**parts, "totals": self.totals, "accuracy": accuracy}
         if experiment.state is not None:
             self._restore(experiment.state)
@@ -159,15 +166,28 @@ class Run:
         return {**self.networks(), **parts, "position": asdict(self.position), "random": random}
 
     def save(self) -> None:
-        """The newest checkpoint, unless a loss was not finite."""
+        """The newest checkpoint; UserError if a loss or a weight is not finite, for it would be of no use."""
         self.totals.check()
+        for network in self.weights.values():
+            if not all(bool(weight.isfinite().all()) for weight in network.parameters()):
+                raise _not_finite("a weight", self.position.step)
         self.experiment.save(NEWEST, self.state())
 
     @property
-    def finished(self) -> bool:
+    def end(self) -> str:
+        """The option that has ended the run, "" while it goes on."""
         options, position = self.options, self.position
-        out_of_patience = 0 < options.early_stop <= position.stale
-        return position.epoch >= options.epochs or self.out_of_iters or out_of_patience
+        if position.epoch >= options.epochs:
+            return f"--epochs {options.epochs}"
+        if self.out_of_iters:
+            return f"--max-iters {options.max_iters}"
+        if 0 < options.early_stop <= position.stale:
+            return f"--early-stop {options.early_stop}"
+        return ""
+
+    @property
+    def finished(self) -> bool:
+        return bool(self.end)
 
     @property
     def out_of_iters(self) -> bool:
@@ -179,6 +199,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal = 0
+        self._breaks = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
@@ -189,6 +210,19 @@ class StopRequest:
     def _note(self, number: int, _: Any) -> None:
         self.signal = number
         self.__exit__()
+        if self._breaks:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def breaking(self) -> Iterator[None]:
+        """Within it a signal, also one that has come already, raises KeyboardInterrupt."""
+        if self.signal:
+            raise KeyboardInterrupt
+        self._breaks = True
+        try:
+            yield
+        finally:
+            self._breaks = False
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
@@ -198,6 +232,19 @@ class StopRequest:
 def iterations(options: Namespace, people: int) -> int:
     """Iterations of an epoch: `--iters`, or once through the data."""
     return options.iters or -(-people // options.batch_size)
+
+
+def introduce(run: Run, crops: PersonCrops, valid_crops: PersonCrops) -> None:
+    """Tell the user what is trained, on what, and how long an epoch is."""
+    network = run.weights["model"]
+    millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    sizes = ", ".join(f"{key} {value}" for key, value in network.config.items())
+    iters, batch_size = iterations(run.options, len(crops)), run.options.batch_size
+    note(f"{network.arch} ({sizes}): {millions:.2f} M parameters on {describe(run.device)}")
+    note(
+        f"{crops.people.name}: {len(crops):,} people, {iters:,} iterations of {batch_size} an epoch;"
+        f" {valid_crops.people.name}: {len(valid_crops):,} people"
+    )
 
 
 def fit(
@@ -217,16 +264,19 @@ def fit(
     iters = iterations(options, len(crops))
     stream = Stream(len(crops), options.batch_size, options.seed, run.position.seen)
     loader = load(crops, stream, options.workers, run.device)
-    batches = _timed(readable(loader, options.skip_bad_images))
+    batches = _timed(readable(loader, options.skip_bad_images, run.left_out))
     run.experiment.open(run.position.step, describe(run.device))
     if not (run.experiment.folder / NEWEST).exists():
         run.save()  # from here on --continue works, whatever happens
     with StopRequest() as stop:
         while not run.finished:
             _train_epoch(run, batches, learn, iters, stop)
+            if not stop.signal:
+                _end_epoch(run, validate, iters, stop)
+                report_left_out(crops.people.name, run.left_out)
+                run.left_out.clear()
             if stop.signal:
                 _leave(run, stop.signal)
-            _end_epoch(run, validate, iters)
     if run.position.best < 0:  # nothing was validated: the newest is what there is
         run.experiment.save(BEST, run.networks())
     run.experiment.close()
@@ -254,13 +304,13 @@ def _train_epoch(
     title = f"epoch {position.epoch + 1}/{options.epochs}"
     with Progress(title, iters, position.step_in_epoch) as progress:
         while position.step_in_epoch < iters and not (stop.signal or run.out_of_iters):
-            begin = time.monotonic()
+            begin, known_bad = time.monotonic(), len(run.left_out)
             batch, wait = next(batches)
-            rate = learning_rate(options, position.step, iters)
+            rate = _rate(run, iters)
             losses = learn(to_device(batch, run.device), rate)
             position.step += 1
             position.step_in_epoch += 1
-            position.seen += options.batch_size
+            position.seen += len(batch["row"]) + len(run.left_out) - known_bad
             run.totals.add(losses, position.step)
             waited += wait
             if position.step % options.log_every == 0:
@@ -275,6 +325,13 @@ def _train_epoch(
                     _say_if_slow(time.monotonic() - begin, iters)
             progress.advance(status)
     run.totals.check()
+
+
+def _rate(run: Run, iters: int, ahead: int = 0) -> float:
+    """The learning rate of the next iteration, or of the one `ahead` (-1: the newest) of it."""
+    position = run.position
+    epoch = position.epoch + (position.step_in_epoch + ahead) / iters
+    return learning_rate(run.options, epoch, position.step + ahead)
 
 
 class Window:
@@ -298,26 +355,35 @@ class Window:
         return {**head, **losses, "accuracy": run.accuracy.mean()}
 
 
-def _end_epoch(run: Run, validate: Callable[[], Row], iters: int) -> None:
-    """Validate, log, keep the best, and save; an epoch cut short by --max-iters stays open for --continue."""
+def _end_epoch(run: Run, validate: Callable[[], Row], iters: int, stop: StopRequest) -> None:
+    """Validate, log, keep the best, and save; an epoch cut short by --max-iters stays open for --continue.
+
+    A signal breaks off the validation, and then nothing else is done: --continue begins with validating.
+    """
     position, options, experiment = run.position, run.options, run.experiment
     whole = position.step_in_epoch >= iters
     epoch = position.epoch + 1 if whole else round(position.epoch + position.step_in_epoch / iters, 4)
+    last = epoch >= options.epochs or run.out_of_iters
     row: Row = {
         "epoch": epoch,
         "step": position.step,
         "seconds": position.seconds,
-        "lr": learning_rate(options, position.step - 1, iters),
+        "lr": _rate(run, iters, ahead=-1),
         **{f"train_{name}": value for name, value in run.totals.means().items()},
         **accuracy_row("train", run.accuracy, run.head["skeleton"]["joints"]),
     }
+    if validates(options, position.epoch + whole, last):
+        try:
+            with stop.breaking():
+                row |= validate()
+        except KeyboardInterrupt:
+            return
     if whole:
         position.epoch, position.step_in_epoch = position.epoch + 1, 0
         run.totals.reset()
         run.accuracy.reset()
-    if validates(options, position.epoch, run.finished):
-        row |= validate()
-        _keep_best(run, row["valid_accuracy"], epoch)
+    if "valid_accuracy" in row:
+        _keep_best(run, row["valid_accuracy"], epoch, whole)
     experiment.log_epoch(row)
     if whole and options.snapshot_every and position.epoch % options.snapshot_every == 0:
         experiment.save(f"snapshots/epoch_{position.epoch:04}.pth", run.networks())
@@ -325,14 +391,27 @@ def _end_epoch(run: Run, validate: Callable[[], Row], iters: int) -> None:
     note(_summary(row, options.epochs))
 
 
+def report_left_out(name: str, messages: list[str]) -> None:
+    """Say how many pictures of the people called `name` could not be read, if there are any."""
+    if pictures := dict.fromkeys(messages):
+        note(f"{name}: {len(pictures)} left out, as their picture cannot be read; the first: {messages[0]}")
+
+
 def validates(options: Namespace, epoch: int, last: bool) -> bool:
     """Whether to validate after this epoch: every --valid-every epochs, and at the end."""
     return options.valid_every > 0 and (epoch % options.valid_every == 0 or last)
 
 
-def _keep_best(run: Run, accuracy: float, epoch: float) -> None:
+def _keep_best(run: Run, accuracy: float, epoch: float, whole: bool) -> None:
+    """Save best.pth if it is the best so far, and count validations without gain.
+
+    One within an epoch does not count: else a run in pieces (--max-iters) would lose patience earlier.
+    """
     position, gain = run.position, run.options.early_stop_delta
-    position.stale = 0 if accuracy >= position.best + gain else position.stale + 1
+    if accuracy >= position.best + gain:
+        position.stale = 0
+    elif whole:
+        position.stale += 1
     if accuracy > position.best:
         position.best, position.best_epoch = accuracy, epoch
         run.experiment.save(BEST, run.networks() | {"accuracy": accuracy, "epoch": epoch})

@@ -54,8 +54,9 @@ def test_wrong_shapes_are_refused(people: Annotations, field: str) -> None:
         ("joints", (2, 5, 0), np.nan, "a joint that is not a finite number"),
         ("joints", (2, 5, 1), np.inf, "a joint that is not a finite number"),
         ("center", (2, 1), np.nan, "a centre that is not a finite number"),
-        ("scale", 2, 0.0, "a scale that is not positive"),
-        ("scale", 2, np.nan, "a scale that is not positive"),
+        ("scale", 2, 0.0, "a scale that is not positive, or not finite"),
+        ("scale", 2, np.inf, "a scale that is not positive, or not finite"),
+        ("scale", 2, np.nan, "a scale that is not positive, or not finite"),
     ],
 )
 def test_values_out_of_range_name_the_person(

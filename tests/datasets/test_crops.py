@@ -10,7 +10,7 @@ import torch
 from src.datasets import affine
 from src.datasets.annotations import Person
 from src.datasets.augmentation import Augmentation, Draw
-from src.datasets.crops import PersonCrops, Stream, collate, in_order, load, readable
+from src.datasets.crops import PersonCrops, Stream, in_order, load, readable
 from src.datasets.images import BadImage
 from src.datasets.skeletons import LSP, Skeleton
 from src.errors import UserError
@@ -106,11 +106,24 @@ def test_bad_pictures_stop_or_are_left_out() -> None:
     crops = PersonCrops(Dots(), 64)
     loader = load(crops, in_order(4, 4), workers=0, device=torch.device("cpu"))
     with pytest.raises(UserError, match=r"cut short.*--skip-bad-images"):
-        list(readable(loader, skip_bad_images=False))
-    (batch,) = readable(loader, skip_bad_images=True)
-    assert batch["row"].tolist() == [0, 1, 2] and len(batch["bad"]) == 1
-    only_bad = collate(["picture 3.jpg is cut short"])
-    assert list(readable([only_bad], skip_bad_images=True)) == []
+        list(readable(loader, skip_bad_images=False, left_out=[]))
+    left_out: list[str] = []
+    (batch,) = readable(loader, True, left_out)
+    assert batch["row"].tolist() == [0, 1, 2] and left_out == ["picture 3.jpg is cut short"]
+
+
+def test_batches_without_any_picture_are_passed_over() -> None:
+    left_out: list[str] = []
+    loader = load(PersonCrops(Dots(), 64), in_order(5, 1), workers=0, device=torch.device("cpu"))
+    rows = [batch["row"].tolist() for batch in readable(loader, True, left_out)]
+    assert rows == [[0], [1], [2], [4]] and len(left_out) == 1
+
+
+@pytest.mark.parametrize("batches", [[[(0, 0)]], Stream(1, 4, seed=0)], ids=["finite", "endless"])
+def test_no_picture_at_all_is_an_error_even_when_skipping(batches: object) -> None:
+    loader = load(PersonCrops(Dots(1, broken=0), 64), batches, workers=0, device=torch.device("cpu"))
+    with pytest.raises(UserError, match="none of the pictures can be read: picture 3"):
+        list(readable(loader, True, []))
 
 
 def test_crops_travel_to_spawned_workers() -> None:
