@@ -14,7 +14,7 @@ demo: $(READY)
 	$(PY) tools/compare.py hgpose/demo --out exp/hgpose/demo/curves.png
 	@echo
 	@echo "curves:      exp/hgpose/demo/curves.png"
-	@echo "predictions: exp/hgpose/demo/predictions.png"
+	@echo "predictions: exp/hgpose/demo/predictions.jpg"
 
 test: $(READY)
 	$(PY) -m pytest -m "not slow"

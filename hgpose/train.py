@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from src.models.checkpoint import describe
     from src.utils.device import autocast, choose_device, compiled, place
     from src.utils.experiment import Experiment
+    from src.utils.files import write_json
     from src.utils.optimization import Update, build_optimizer, parts_of
     from src.utils.single_person import final_predictions, start_from, validate_heatmaps
     from src.utils.training import Row, Run, fit, introduce
@@ -111,6 +112,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         fit(run, crops, learn, validate)
     if args.final_predictions:
         final_predictions(update.best_network, run)
+    if args.json:
+        write_json(args.json, run.figures())
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def test_scoring_writes_table_json_predictions_and_pictures(
     printed = capsys.readouterr().out
     assert "PCKh@0.5" in printed and "Mean" in printed
     folder = tiny / "hgpose" / "tiny"
-    assert (folder / "preds.h5").is_file() and (folder / "predictions.png").is_file()
+    assert (folder / "preds.h5").is_file() and (folder / "predictions.jpg").is_file()
     content = json.loads(figures.read_text())
     assert content["people"] == 8
     stored = ["--predictions", str(folder / "preds.h5"), "--synth-size", "24", "8"]

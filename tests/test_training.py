@@ -145,6 +145,16 @@ def test_a_batch_can_be_learnt_from_in_parts(tmp_path: Path) -> None:
     assert int(counter) == 6  # 3 iterations of 2 parts
 
 
+def test_figures_as_json(tmp_path: Path) -> None:
+    folder = start(tmp_path, "a", "--epochs", "2", "--json", str(tmp_path / "new" / "figures.json"))
+    figures = json.loads((tmp_path / "new" / "figures.json").read_text())
+    last = rows(folder)[-1]
+    assert figures["exp"] == "a" and figures["last"]["epoch"] == 2
+    assert figures["last"]["valid_loss"] == pytest.approx(float(last["valid_loss"]))
+    best = max(float(row["valid_accuracy"]) for row in rows(folder))
+    assert figures["best_accuracy"] == pytest.approx(best)
+
+
 def test_early_stop_and_snapshots(tmp_path: Path) -> None:
     folder = start(tmp_path, "a", "--epochs", "9", "--lr", "0", "--early-stop", "2", "--snapshot-every", "2")
     # with a rate of 0 only batch normalisation's statistics move; a gain of 100 % is out of reach

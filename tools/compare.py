@@ -80,7 +80,6 @@ def show(runs: Sequence[Run], options: argparse.Namespace) -> None:
     rows = summarise(runs, options.metric[0])
     draw(runs, options.metric, options.out, options.by, options.smooth, options.width)
     if options.json:
-        writable_folder(options.json.parent)
         write_json(options.json, {"runs": [asdict(row) for row in rows]})
     print(table(rows, options.metric[0]), flush=True)
     note(f"wrote {options.out}")

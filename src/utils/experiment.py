@@ -66,6 +66,11 @@ class Experiment:
         _write_rows(self.folder / "log.csv", self._epochs)
         self._scalars(row, "epoch")
 
+    def last_epoch(self) -> dict[str, float | None]:
+        """The newest row of log.csv as numbers, None for what was not measured; {} before the first."""
+        rows = read_rows(self.folder / "log.csv")
+        return {key: float(value) if value else None for key, value in rows[-1].items()} if rows else {}
+
     def log_step(self, row: Row) -> None:
         """A row of steps.csv, appended."""
         path = self.folder / "steps.csv"

@@ -31,7 +31,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON atomically; a float that is not finite becomes null, which JSON knows."""
+    """Write JSON atomically, into a folder made if needed; a float that is not finite becomes null."""
+    writable_folder(path.parent)
     write_text(path, json.dumps(_finite(content), indent=2, ensure_ascii=False) + "\n")
 
 

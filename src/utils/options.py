@@ -331,7 +331,7 @@ def add_scoring_options(parser: Parser) -> None:
     )  # fmt: skip
     how.add_argument("--out", type=path, metavar="DIR", help="where predictions go; none: the experiment")
     how.add_argument(
-        "--pictures", type=count, default=0, metavar="N", help="draw N people in predictions.png"
+        "--pictures", type=count, default=0, metavar="N", help="draw N people in predictions.jpg"
     )
     how.add_argument("--batch-size", type=positive, default=16, help="people at a time")
     how.add_argument(

@@ -62,7 +62,7 @@ def score_checkpoint(args: Namespace, task: str) -> Result:
     if folder is not None:
         write_predictions(writable_folder(folder), "preds", found, people)
     if args.pictures:
-        draw(found, people, args.pictures, (folder or Path.cwd()) / "predictions.png")
+        draw(found, people, args.pictures, (folder or Path.cwd()) / "predictions.jpg")
     if isinstance(people, Annotations):  # in the joints of the release, which may be more than the network's
         own = open_people(args, args.split)
         assert isinstance(own, Annotations)
@@ -92,5 +92,4 @@ def report(result: Result, args: Namespace) -> None:
     """Print the table; write it as JSON if asked."""
     print(format_table(result))
     if args.json:
-        writable_folder(args.json.parent)
         write_json(args.json, to_json(result))

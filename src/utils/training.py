@@ -165,6 +165,12 @@ class Run:
         parts = {name: part.state_dict() for name, part in self.parts.items()}
         return {**self.networks(), **parts, "position": asdict(self.position), "random": random}
 
+    def figures(self) -> dict[str, Any]:
+        """What the run has reached, for `--json`: the best accuracy, and the newest row of log.csv."""
+        best = {"best_accuracy": self.position.best, "best_epoch": self.position.best_epoch}
+        measured = best if self.position.best >= 0 else dict.fromkeys(best)
+        return {"exp": self.options.exp, **measured, "last": self.experiment.last_epoch()}
+
     def save(self) -> None:
         """The newest checkpoint; UserError if a loss or a weight is not finite, for it would be of no use."""
         self.totals.check()
