@@ -14,7 +14,8 @@ DOCUMENTS = [ROOT / "README.md", *ROOT.glob("*/README.md")]
 
 def commands(document: Path) -> list[list[str]]:
     """The lines of a document's shell blocks, as words, without comments."""
-    blocks = re.findall(r"```(?:sh)?\n(.*?)```", document.read_text(), flags=re.DOTALL)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+    blocks = [text for language, text in fenced if language in ("", "sh")]
     lines = [line for block in blocks for line in block.splitlines()]
     return [
         words
