@@ -64,7 +64,33 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     shrink = 1 / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
     if shrink >= 2:
         image, matrix = _shrink_first(image, matrix, int(shrink))
-    return cv2.warpAffine(image, between_centers(matrix), (size, size), flags=cv2.INTER_LINEAR)
+    image, matrix = _visible_part(image, matrix, size)
+    if not image.size:
+        return np.zeros((size, size, 3), np.uint8)
+    return warp_rgb(image, between_centers(matrix), size)
+
+
+def warp_rgb(
+    image: np.ndarray, matrix: np.ndarray, size: int, border: int = cv2.BORDER_CONSTANT
+) -> np.ndarray:
+    """cv2.warpAffine of a picture (H, W, 3) uint8 with a matrix between pixel centres, to (size, size, 3).
+
+    OpenCV warps four channels several times faster than three, to the same values.
+    """
+    four = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
+    crop = cv2.warpAffine(four, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
+    return cv2.cvtColor(crop, cv2.COLOR_RGBA2RGB)
+
+
+def _visible_part(image: np.ndarray, matrix: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The part of the picture that the crop shows, with a margin for bilinear sampling, and its matrix."""
+    corners = apply(invert(matrix), np.array([[0, 0], [size, 0], [0, size], [size, size]]))
+    limits = np.array([image.shape[1], image.shape[0]])
+    low = np.clip(np.floor(corners.min(0)).astype(int) - 2, 0, limits)
+    high = np.clip(np.ceil(corners.max(0)).astype(int) + 2, 0, limits)
+    moved = matrix.copy()
+    moved[:, 2] += matrix[:, :2] @ low
+    return image[low[1] : high[1], low[0] : high[0]], moved
 
 
 def _shrink_first(image: np.ndarray, matrix: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:

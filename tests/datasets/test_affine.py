@@ -62,6 +62,22 @@ def test_picture_and_joint_go_the_same_way(scale: float, size: int, flip: bool) 
     np.testing.assert_allclose(found, affine.apply(matrix, center[None])[0], atol=0.1)
 
 
+def plain_warp(picture: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    return cv2.warpAffine(picture, affine.between_centers(matrix), (size, size), flags=cv2.INTER_LINEAR)
+
+
+@pytest.mark.parametrize("x, y, scale", [(300, 200, 1.0), (20, 390, 0.9), (640, 10, 1.2), (-900, -900, 0.8)])
+def test_warp_is_one_plain_warp_of_the_whole_picture(x: float, y: float, scale: float) -> None:
+    """Only the part that the crop shows is read, which changes no pixel by more than rounding."""
+    picture = np.random.default_rng(3).integers(0, 256, (400, 600, 3)).astype(np.uint8)
+    matrix = affine.crop_matrix(np.array([x, y]), scale, 128, rotation=33, flip=True)
+    found, expected = affine.warp(picture, matrix, 128), plain_warp(picture, matrix, 128)
+    # OpenCV rounds positions to 1/32 pixel, and the part's origin is another one
+    assert (
+        np.abs(found.astype(int) - expected).max() <= 20 and np.abs(found.astype(int) - expected).mean() < 1
+    )
+
+
 def test_outside_of_the_picture_is_black() -> None:
     picture = np.full((50, 50, 3), 200, np.uint8)
     crop = affine.warp(picture, affine.crop_matrix(np.array([25.0, 25.0]), 0.5, 100), 100)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from src.datasets.affine import warp_rgb
 from src.datasets.synth import background
 from src.datasets.synth.body import BONE, LANDMARK_DEPTHS, LANDMARK_NAMES
 from src.datasets.synth.bystanders import sample_bystander
@@ -150,7 +151,7 @@ def _backdrop(rng: np.random.Generator, camera: Camera, side: int) -> np.ndarray
         linear[:, 0] *= -1
     offset = to - linear @ (from_x, from_y)
     transform = np.concatenate([linear, offset[:, None]], axis=1)
-    picture = cv2.warpAffine(scene.picture, transform, (side, side), borderMode=cv2.BORDER_REFLECT_101)
+    picture = warp_rgb(scene.picture, transform, side, border=cv2.BORDER_REFLECT_101)
     gain, lift = np.exp(rng.normal(0, 0.15)), rng.normal(0, 10)
     picture = cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB)
     return cv2.convertScaleAbs(picture, alpha=gain, beta=max(lift, -4.0))
