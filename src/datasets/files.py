@@ -5,8 +5,7 @@ import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import scipy.io
 
 from src.errors import UserError
+from src.utils.files import replacing
 
 _AGAIN = "download or copy it again"
 
@@ -70,28 +70,15 @@ def load_lines(path: Path) -> list[str]:
 
 def save_h5(path: Path, content: Mapping[str, np.ndarray]) -> None:
     """Write arrays as an HDF5 file: wholly, or not at all. UserError if the folder cannot be written."""
-    with _replacing(path) as unfinished, h5py.File(unfinished, "w") as file:
+    with replacing(path) as unfinished, h5py.File(unfinished, "w") as file:
         for key, array in content.items():
             file.create_dataset(key, data=array)
 
 
 def save_mat(path: Path, content: Mapping[str, Any]) -> None:
     """Write arrays as a MATLAB file: wholly, or not at all. UserError if the folder cannot be written."""
-    with _replacing(path) as unfinished:
+    with replacing(path) as unfinished:
         scipy.io.savemat(unfinished, content, appendmat=False, do_compression=True, oned_as="column")
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path to write to; it replaces `path` when that has succeeded, and is removed when it has not."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield unfinished
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def unpack_zip(archive: Path, target: Path) -> None:

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from src.errors import UserError
 from src.models.layers import PoseNetwork
+from src.utils.files import replacing
 
 FORMAT = 1
 REQUIRED = {"arch": str, "config": dict, "skeleton": dict, "input_res": int, "model": dict}
@@ -52,18 +53,10 @@ def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
     """
     path = Path(path)
     _require_plain(state, "checkpoint")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut could leave the new name on an empty file
-        os.replace(part, path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        if part.exists():
-            part.unlink()
+    with replacing(path) as part, open(part, "wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())  # else a power cut could leave the new name on an empty file
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -7,13 +7,13 @@ for the columns train_M and valid_M, or for a plain column M. Matplotlib is impo
 import csv
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.errors import UserError, suggest
+from src.utils.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -378,11 +378,5 @@ def _save(figure: Any, out: Path) -> None:
     """Write the figure by the suffix of `out`, without a date, in one piece."""
     kind = out.suffix.lower().removeprefix(".")
     undated = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[kind]
-    part = out.with_name(f".{out.name}.part")
-    try:
+    with replacing(out) as part:
         figure.savefig(part, format=kind, metadata=undated)
-        os.replace(part, out)
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror}") from None
-    finally:
-        part.unlink(missing_ok=True)

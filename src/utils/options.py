@@ -122,15 +122,7 @@ def parse(
     `build` adds the options of the task to a parser. Raises UserError for anything wrong in them.
     """
     argv = modern_spelling(argv)
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--exp")
-    early.add_argument("--exp-dir", type=path, default=ROOT / "exp")
-    early.add_argument("--branch")
-    early.add_argument("--load-model")
-    early.add_argument("--continue", dest="resume", action="store_true")
-    early.add_argument("--config", action="append", default=[], nargs="+")
-    early.error = Parser.error.__get__(early)  # type: ignore[method-assign]
-    known, _ = early.parse_known_args(argv)
+    known = _peek(argv)
     if known.resume and known.branch:
         raise UserError(
             "--continue and --branch exclude each other: the first goes on, the second starts anew"
@@ -151,17 +143,26 @@ def parse(
     return parser.parse_strictly(argv)
 
 
+def _peek(argv: Sequence[str]) -> argparse.Namespace:
+    """What of the command line decides where other options come from; all else is left for later."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--exp")
+    early.add_argument("--exp-dir", type=path, default=ROOT / "exp")
+    early.add_argument("--branch")
+    early.add_argument("--load-model")
+    early.add_argument("--continue", dest="resume", action="store_true")
+    early.add_argument("--dataset")
+    early.add_argument("--config", action="append", default=[], nargs="+")
+    early.error = Parser.error.__get__(early)  # type: ignore[method-assign]
+    return early.parse_known_args(argv)[0]
+
+
 def parse_test(
     build: Callable[[Parser], None], description: str, task: str, argv: Sequence[str]
 ) -> argparse.Namespace:
     """The options of a test: with --exp, the data of the experiment unless others are typed."""
     argv = modern_spelling(argv)
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--exp")
-    early.add_argument("--exp-dir", type=path, default=ROOT / "exp")
-    early.add_argument("--dataset")
-    early.error = Parser.error.__get__(early)  # type: ignore[method-assign]
-    known, _ = early.parse_known_args(argv)
+    known = _peek(argv)
     parser = Parser(description)
     build(parser)
     if not known.exp:

@@ -4,7 +4,6 @@ Pictures are (H, W, 3) uint8 RGB; joints are continuous (x, y) in their pixels, 
 Nothing here changes its arguments. N pictures, J joints, h x w heatmap.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 from src.datasets.annotations import HIDDEN, UNLABELLED
 from src.datasets.skeletons import Skeleton
 from src.errors import UserError
+from src.utils.files import replacing
 
 Colour = tuple[int, int, int]
 
@@ -148,13 +148,8 @@ def save_image(path: Path | str, image: np.ndarray) -> None:
         raise UserError(f"{path} must end in .png, .jpg or .jpeg")
     done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     assert done, "an encoder that OpenCV has does not fail on uint8 pictures"
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with replacing(path) as part:
         part.write_bytes(data.tobytes())
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise UserError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _shown(
