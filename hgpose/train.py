@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from src.utils.files import write_json
     from src.utils.optimization import Update, build_optimizer, parts_of
     from src.utils.single_person import final_predictions, start_from, validate_heatmaps
-    from src.utils.training import Row, Run, fit, introduce
+    from src.utils.speed import settle
+    from src.utils.training import Row, Run, fit, introduce, iterations
 
     experiment = Experiment(args, opts.TASK)
     device = choose_device(args.device)
@@ -56,7 +57,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     skeleton = people.skeleton
     network = models.build(args.arch, num_joints=skeleton.num_joints, **opts.network_config(args))
     start_from(network, args.load_model)
-    place(network, device, args)
+    people_at_once, steps = -(-args.batch_size // args.accumulate), args.epochs * iterations(args, len(crops))
+    speed = settle(args, network, device, people_at_once, steps)
+    network.grad_checkpoint = args.grad_checkpoint == "always"
+    place(network, device, args.channels_last)
 
     # loss: every stage of the network against the same heatmaps
     loss_function = LOSSES[args.loss]
@@ -108,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if run.finished and args.resume:
         note(f"experiment {args.exp} is finished ({run.end}); a larger number goes on")
     else:
-        introduce(run, crops, valid_crops)
+        introduce(run, crops, valid_crops, speed)
         fit(run, crops, learn, validate)
     if args.final_predictions:
         final_predictions(update.best_network, run)

@@ -22,7 +22,8 @@ from src.errors import UserError
 from src.evaluation.decode import decode
 from src.evaluation.predict import heatmaps_of
 from src.models.layers import PoseNetwork
-from src.utils.device import choose_device
+from src.utils.device import autocast, choose_device
+from src.utils.speed import precision
 
 Box = tuple[float, float, float, float]
 
@@ -30,12 +31,13 @@ BOX_MARGIN = 1.25  # the crop is this much larger than the box around a person
 
 
 class Model(NamedTuple):
-    """A network in eval mode on its device, the joints it finds, and the side of its input in pixels."""
+    """A network in eval mode on its device, its joints, the side of its input in pixels, its precision."""
 
     network: PoseNetwork
     skeleton: Skeleton
     input_res: int
     device: torch.device
+    amp: str
 
 
 class Pose(NamedTuple):
@@ -45,11 +47,15 @@ class Pose(NamedTuple):
     score: np.ndarray
 
 
-def load(path: str | Path, device: str = "auto") -> Model:
-    """Open a checkpoint. Raises UserError if it is missing, damaged, or not one of this project."""
+def load(path: str | Path, device: str = "auto", amp: str = "none") -> Model:
+    """Open a checkpoint. Raises UserError if it is missing, damaged, or not one of this project.
+
+    amp: none, bf16, fp16, or auto for what is fastest on the device; scores change in their third digit.
+    """
     chosen = choose_device(device)
     loaded = models.load(path, chosen)
-    return Model(loaded.network, Skeleton.from_dict(loaded.skeleton), loaded.input_res, chosen)
+    skeleton = Skeleton.from_dict(loaded.skeleton)
+    return Model(loaded.network, skeleton, loaded.input_res, chosen, precision(amp, chosen))
 
 
 @torch.inference_mode()
@@ -74,7 +80,8 @@ def predict(
         return []
     crops = np.stack([affine.warp(pixels, matrix, model.input_res) for matrix in matrices])
     images = to_images(torch.from_numpy(crops).to(model.device))
-    heatmaps = heatmaps_of(model.network, images, model.skeleton.flip_order if flip_test else None)
+    with autocast(model.device, model.amp):
+        heatmaps = heatmaps_of(model.network, images, model.skeleton.flip_order if flip_test else None)
     points, scores = decode(heatmaps)
     in_crop = points.cpu().numpy() * (model.input_res / heatmaps.shape[-1])
     joints = affine.apply(affine.invert(np.stack(matrices)), in_crop).astype(np.float32)

@@ -12,7 +12,7 @@ from src.datasets.annotations import UNLABELLED
 from src.datasets.crops import Batch
 from src.datasets.targets import to_images
 from src.evaluation.decode import decode, flip_average
-from src.utils.device import to_device
+from src.utils.device import autocast, to_device
 
 
 class Found(NamedTuple):
@@ -36,14 +36,20 @@ class Found(NamedTuple):
 
 @torch.inference_mode()
 def predict(
-    network: nn.Module, batches: Iterable[Batch], device: torch.device, flip_order: list[int] | None = None
+    network: nn.Module,
+    batches: Iterable[Batch],
+    device: torch.device,
+    flip_order: list[int] | None = None,
+    amp: str = "none",
 ) -> Found:
     """The predictions of the last stage, in the order of `batches`.
 
-    With `flip_order` (the skeleton's) the maps are averaged with those of the mirrored picture.
+    With `flip_order` (the skeleton's) the maps are averaged with those of the mirrored picture. amp: the
+    network's precision, as `src.utils.device.autocast` takes it.
     """
     network.eval()
-    parts = list(_each(network, batches, device, flip_order))
+    with autocast(device, amp):
+        parts = list(_each(network, batches, device, flip_order))
     return Found(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 

@@ -106,7 +106,11 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
     Raises UserError for a file that is missing, damaged, not a checkpoint of ours, or unsafe (see
     `src.models.checkpoint.read_checkpoint`), or whose weights do not fit its architecture.
     """
+    import torch
+
     from src.models.checkpoint import preferred_weights, read_checkpoint
+    from src.utils.device import place
+    from src.utils.speed import best_channels_last
 
     checkpoint = read_checkpoint(path)
     weights = preferred_weights(checkpoint)
@@ -116,8 +120,9 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
     except (RuntimeError, TypeError) as error:
         arch, config = checkpoint["arch"], checkpoint["config"]
         raise UserError(f"{path}: its weights do not fit {arch} with {config}") from error
+    device = torch.device(device)
     return LoadedModel(
-        network=network.to(device).eval(),
+        network=place(network, device, best_channels_last(device)[0]).eval(),
         arch=network.arch,
         config=network.config,
         skeleton=checkpoint["skeleton"],

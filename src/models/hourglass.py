@@ -52,10 +52,10 @@ class StackedHourglass(PoseNetwork):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Heatmaps of every stack, S times (B, J, h, w), for RGB `images` (B, 3, H, W) in [0, 1]."""
-        x = self.stem(self.normalise(images))  # (B, C, h, w)
+        x = self.part(self.stem, self.normalise(images))  # (B, C, h, w)
         outputs: list[Tensor] = []
         for i, (stack, head) in enumerate(zip(self.stacks, self.heads, strict=True)):
-            feature = stack(x)  # (B, C, h, w)
+            feature = self.part(stack, x)  # (B, C, h, w)
             heatmaps = head(feature)  # (B, J, h, w)
             outputs.append(heatmaps)
             if i < len(self.merge_features):

@@ -3,11 +3,16 @@
 Shapes: B batch, C channels, H x W image, h x w = H/4 x W/4 (heatmap).
 """
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
 
 class PoseNetwork(nn.Module):
@@ -17,12 +22,42 @@ class PoseNetwork(nn.Module):
     config: all its constructor's arguments, defaults included: `build(arch, **config)` makes it again.
     joint_layers: the first word in the names of those layers whose shape depends on the number of joints.
     stride: input pixels to a cell of the output.
+    grad_checkpoint: whether the large parts, which `part` runs, keep no activations for the backward pass but
+        compute them again there: less memory for about a third more time, with the same gradients.
     """
 
     arch: str
     config: dict[str, Any]
     joint_layers: ClassVar[tuple[str, ...]] = ()
     stride: ClassVar[int] = 4
+    grad_checkpoint: bool = False
+
+    def part(self, module: nn.Module, x: Tensor) -> Any:
+        """`module(x)`, for a large part of the network (see `grad_checkpoint`)."""
+        if not (self.grad_checkpoint and torch.is_grad_enabled()):
+            return module(x)
+        if torch.compiler.is_compiling():  # the compiler repeats arithmetic, and no update of statistics
+            return checkpoint(module, x, use_reentrant=False)
+        return checkpoint(module, x, use_reentrant=False, context_fn=partial(_twice, module))
+
+
+def _twice(module: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """The contexts of the first pass through `module` and of its repetition."""
+    return nullcontext(), _statistics_kept(module)
+
+
+@contextmanager
+def _statistics_kept(module: nn.Module) -> Iterator[None]:
+    """Within it batch normalisation does not change its running statistics: the batch was counted before."""
+    norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 class Normalise(nn.Module):

@@ -6,12 +6,14 @@ import textwrap
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from src.errors import UserError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 _AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -50,11 +52,10 @@ def autocast(device: torch.device, amp: str) -> AbstractContextManager[Any]:
     return torch.autocast(device.type, dtype=_AMP_TYPES.get(amp), enabled=amp != "none")
 
 
-def place(network: nn.Module, device: torch.device, options: Namespace) -> nn.Module:
-    """The network on its device, in the memory layout of `--channels-last`."""
-    if options.channels_last == "always":
-        network = network.to(memory_format=torch.channels_last)
-    return network.to(device)
+def place(network: Network, device: torch.device, channels_last: str) -> Network:
+    """The network on its device; channels_last "always" lays its weights out for (B, H, W, C) in memory."""
+    layout = torch.channels_last if channels_last == "always" else torch.preserve_format
+    return network.to(device=device, memory_format=layout)
 
 
 def compiled(function: Callable[..., Any], options: Namespace) -> Callable[..., Any]:

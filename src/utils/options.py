@@ -339,6 +339,7 @@ def add_scoring_options(parser: Parser) -> None:
         "--valid-iters", type=count, default=0, help="batches, spread over the split; 0: all of it"
     )
     how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps …")
+    how.add_argument("--amp", choices=AMP, default="none", help="mixed precision: faster, figures may differ")
     how.add_argument("--workers", type=count, default=2, help="processes that prepare data; 0 for none")
     how.add_argument("--json", type=path, metavar="OUT", help="write the figures as JSON too")
 
@@ -424,11 +425,18 @@ def add_optimizer_options(parser: Parser, optimizer: str, lr: float) -> None:
 
 
 def add_speed_options(parser: Parser) -> None:
-    speed = parser.add_argument_group("speed")
-    speed.add_argument("--amp", choices=("none", "bf16", "fp16"), default="none", help="mixed precision")
-    speed.add_argument("--compile", choices=("none", "default"), default="none", help="torch.compile")
-    speed.add_argument("--channels-last", choices=("none", "always"), default="none", help="memory layout")
+    speed = parser.add_argument_group("speed", "auto: what pays on the device, said at the start and stored")
+    speed.add_argument("--amp", choices=AMP, default="auto", help="mixed precision")
+    speed.add_argument("--compile", choices=("auto", "none", "default"), default="auto", help="torch.compile")
+    speed.add_argument(
+        "--channels-last", choices=("auto", "none", "always"), default="auto", help="memory layout"
+    )
+    speed.add_argument(
+        "--grad-checkpoint", choices=("auto", "none", "always"), default="auto",
+        help="keep fewer activations and compute them again in the backward pass, where memory is short",
+    )  # fmt: skip
 
 
 OPTIMIZERS = ("rmsprop", "adam", "adamw", "sgd", "nag", "adadelta")
+AMP = ("auto", "none", "bf16", "fp16")
 SCHEDULES = ("constant", "step", "multistep", "cosine", "inverse")

@@ -22,6 +22,7 @@ from src.utils.experiment import BEST, NEWEST
 from src.utils.files import writable_folder, write_json
 from src.utils.pictures import prediction_grid, save_image
 from src.utils.single_person import validation_batches, write_predictions
+from src.utils.speed import precision
 
 
 def score_predictions(args: Namespace) -> Result:
@@ -51,6 +52,7 @@ def score_checkpoint(args: Namespace, task: str) -> Result:
         validation_batches(crops, args, device),
         device,
         skeleton.flip_order if args.flip_test else None,
+        precision(args.amp, device),
     )
     size = loaded.input_res // loaded.network.stride
     accuracy = heatmap_accuracy(found, size, skeleton.accuracy_joints)

@@ -240,8 +240,8 @@ def iterations(options: Namespace, people: int) -> int:
     return options.iters or -(-people // options.batch_size)
 
 
-def introduce(run: Run, crops: PersonCrops, valid_crops: PersonCrops) -> None:
-    """Tell the user what is trained, on what, and how long an epoch is."""
+def introduce(run: Run, crops: PersonCrops, valid_crops: PersonCrops, speed: str) -> None:
+    """Tell the user what is trained, on what, how long an epoch is, and what makes it fast (`settle`)."""
     network = run.weights["model"]
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     sizes = ", ".join(f"{key} {value}" for key, value in network.config.items())
@@ -251,6 +251,7 @@ def introduce(run: Run, crops: PersonCrops, valid_crops: PersonCrops) -> None:
         f"{crops.people.name}: {len(crops):,} people, {iters:,} iterations of {batch_size} an epoch;"
         f" {valid_crops.people.name}: {len(valid_crops):,} people"
     )
+    note(speed)
 
 
 def fit(

@@ -1,5 +1,7 @@
 """The stacked hourglass: its size, its arithmetic, its gradients, and that it compiles."""
 
+import copy
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -131,6 +133,41 @@ def test_network_and_loss_compile_in_one_graph(loss):
     torch._dynamo.reset()
     compiled = value_and_gradients(torch.compile(step, fullgraph=True, backend="aot_eager"))
     torch.testing.assert_close(compiled, plain, rtol=1e-4, atol=1e-6)  # sums in another order
+
+
+@pytest.mark.parametrize("backend", [None, pytest.param("aot_eager", marks=pytest.mark.slow)])
+def test_activations_computed_again_change_nothing(backend):
+    plain = small()
+    frugal = copy.deepcopy(plain)
+    frugal.grad_checkpoint = True
+    torch._dynamo.reset()
+    forward = torch.compile(frugal, fullgraph=True, backend=backend) if backend else frugal
+    images = torch.rand(2, 3, 32, 32)
+    for _ in range(2):  # the second step sees the statistics that the first one left
+        for network in (plain, forward):
+            sum(heatmaps.square().mean() for heatmaps in network(images)).backward()
+    for (name, one), other in zip(plain.named_parameters(), frugal.parameters(), strict=True):
+        torch.testing.assert_close(other.grad, one.grad, rtol=0, atol=0, msg=name)
+    for (name, one), other in zip(plain.named_buffers(), frugal.buffers(), strict=True):
+        torch.testing.assert_close(other, one, rtol=0, atol=0, msg=name)  # each batch is counted once
+
+
+def test_activations_are_not_kept():
+    network = small(stacks=2)
+    kept = []
+
+    def numbers() -> int:
+        kept.clear()
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
+            outputs = network(torch.rand(2, 3, 32, 32))
+        assert len(outputs) == 2
+        return sum(kept)
+
+    plain = numbers()
+    network.grad_checkpoint = True
+    assert numbers() < 0.3 * plain
+    with torch.inference_mode():
+        network(torch.rand(1, 3, 32, 32))  # nothing to keep, nothing to forget
 
 
 @pytest.mark.parametrize(
