@@ -6,16 +6,18 @@ Importing this module is quick, since torch and the networks are imported on use
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from src.errors import UserError, suggest
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from src.models.layers import PoseNetwork
 
@@ -34,6 +36,7 @@ def _hourglass_multiple(depth: int = 4, **_: Any) -> int:
 
 ARCHITECTURES: dict[str, Architecture] = {
     "hg": Architecture("src.models.hourglass", "StackedHourglass", _hourglass_multiple),
+    "hg-ae": Architecture("src.models.hourglass_ae", "AEHourglass", _hourglass_multiple),
 }
 
 
@@ -100,6 +103,29 @@ def build(arch: str, num_joints: int, **config: Any) -> PoseNetwork:
     return network
 
 
+def outline(arch: str, config: Mapping[str, Any], most: int) -> dict[str, Tensor]:
+    """The state dict of `build(arch, **config)` on the meta device: names and shapes, and no memory.
+
+    For a config out of a file, which is not to be believed. Raises UserError when building comes to more
+    than `most` parameters, and whatever a wrong config makes it raise.
+    """
+    import torch
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
+    numbers = iter(range(most))
+
+    def count(*_: Any) -> None:
+        if next(numbers, None) is None:
+            raise UserError(f"{arch} of the size that is stored has more than {most} parameters")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        with torch.device("meta"):
+            return build(arch, **config).state_dict()
+    finally:
+        hook.remove()
+
+
 def load(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
     """Open a checkpoint of ours: the network on `device`, in eval mode, and what belongs to it.
 
@@ -114,12 +140,19 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
 
     checkpoint = read_checkpoint(path)
     weights = preferred_weights(checkpoint)
+    arch, config, stored = checkpoint["arch"], checkpoint["config"], checkpoint[weights]
     try:
-        network = build(checkpoint["arch"], **checkpoint["config"])
-        network.load_state_dict(checkpoint[weights])
-    except (RuntimeError, TypeError) as error:
-        arch, config = checkpoint["arch"], checkpoint["config"]
-        raise UserError(f"{path}: its weights do not fit {arch} with {config}") from error
+        fits = _shapes(outline(arch, config, len(stored))) == _shapes(stored)
+        check_input(arch, checkpoint["input_res"], **config)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except (RuntimeError, TypeError, ValueError, ArithmeticError):
+        fits = False
+    if not fits:
+        sizes = shorten(", ".join(f"{name} {value}" for name, value in config.items()), 200)
+        raise UserError(f"{path}: its weights do not fit {arch} with {sizes}")
+    network = build(arch, **config)
+    network.load_state_dict(stored)
     device = torch.device(device)
     return LoadedModel(
         network=place(network, device, best_channels_last(device)[0]).eval(),
@@ -129,3 +162,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
         input_res=checkpoint["input_res"],
         weights=weights,
     )
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(weight.shape) for name, weight in weights.items()}

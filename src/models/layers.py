@@ -3,7 +3,7 @@
 Shapes: B batch, C channels, H x W image, h x w = H/4 x W/4 (heatmap).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, ClassVar
@@ -76,12 +76,14 @@ class Normalise(nn.Module):
 
 
 class ConvNormReLU(nn.Module):
-    """Convolution, batch normalisation, ReLU; `kernel` is odd and the padding keeps the size."""
+    """Convolution, batch normalisation unless `norm` is False, ReLU; `kernel` is odd, the size is kept."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, norm: bool = True
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
-        self.norm = nn.BatchNorm2d(outputs)
+        self.norm = nn.BatchNorm2d(outputs) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.norm(self.conv(x)), inplace=True)
@@ -136,15 +138,22 @@ class Stem(nn.Module):
         return self.residual3(self.residual2(x))
 
 
-class Hourglass(nn.Module):
-    """Halve the map `depth` times, climb back by nearest neighbour, and add a skip at every size."""
+Block = Callable[[int, int], nn.Module]  # makes the layers from so many features to so many
 
-    def __init__(self, depth: int, feats: int, modules: int = 1) -> None:
+
+class Hourglass(nn.Module):
+    """Halve the map `depth` times, climb back by nearest neighbour, and add a skip at every size.
+
+    block: makes what stands at each place. Each time the map is halved it gets `increase` features more.
+    """
+
+    def __init__(self, depth: int, feats: int, block: Block, increase: int = 0) -> None:
         super().__init__()
-        self.skip = residuals(feats, modules)
-        self.down = residuals(feats, modules)
-        self.inner = Hourglass(depth - 1, feats, modules) if depth > 1 else residuals(feats, modules)
-        self.up = residuals(feats, modules)
+        more = feats + increase
+        self.skip = block(feats, feats)
+        self.down = block(feats, more)
+        self.inner = Hourglass(depth - 1, more, block, increase) if depth > 1 else block(more, more)
+        self.up = block(more, feats)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, feats, h, w) -> (B, feats, h, w)
         low = self.down(F.max_pool2d(x, 2))  # (B, feats, h/2, w/2)

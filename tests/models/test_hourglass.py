@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from src.errors import UserError
 from src.losses.heatmap import LOSSES
 from src.models import build
-from src.models.layers import Hourglass, PoseNetwork, Residual, Stem
+from src.models.layers import Hourglass, PoseNetwork, Residual, Stem, residuals
 
 
 def small(**config: int) -> PoseNetwork:
@@ -56,7 +56,7 @@ def test_parameters_and_arithmetic(config, num_joints, side, parameters, macs):
         (lambda: Residual(64, 128), 58_112),
         (lambda: Residual(128, 256), 230_912),
         (lambda: Stem(256), 352_640),
-        (lambda: Hourglass(4, 256), 2_788_864),
+        (lambda: Hourglass(4, 256, lambda inputs, outputs: residuals(inputs, 1)), 2_788_864),
     ],
 )
 def test_blocks_have_their_published_size(block, parameters):
