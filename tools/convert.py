@@ -6,23 +6,24 @@ The source is recognised by the names of its weights; the constructor's argument
 A new source is one row in SOURCES: how to recognise it, and a function that renames its weights.
 """
 
+from __future__ import annotations
+
 import argparse
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from src.datasets.skeletons import SKELETONS, Skeleton, skeleton
 from src.errors import UserError
-from src.models import build, check_input
-from src.models.checkpoint import describe, read_plain, save_checkpoint
+from src.models import build, check_input, outline
 from src.utils.command import command
 
-Weights = dict[str, Tensor]
+if TYPE_CHECKING:  # slow to import: options are checked without it
+    from torch import Tensor
+
+Weights: TypeAlias = "dict[str, Tensor]"
 Rule = tuple[str, str | Callable[[re.Match[str]], str]]  # as `re.sub` takes them
 
 
@@ -83,28 +84,40 @@ def get_parser() -> argparse.ArgumentParser:
         metavar=("R", "G", "B"),
         help="mean colour in [0, 1] that the old code subtracted outside of the network (default: 0 0 0)",
     )
+    parser.add_argument(
+        "--keep-unused",
+        action="store_true",
+        help="associative embedding: keep the maps that mean nothing; without them the answers are the same",
+    )
     return parser
 
 
 def convert(options: argparse.Namespace) -> None:
     """Read OLD, say what it is, write NEW."""
+    import torch
+
+    from src.models.checkpoint import describe, save_checkpoint
+
     if options.out.exists():
         raise UserError(f"{options.out} exists already; choose another --out or remove it")
     weights, others = find_weights(options.old)
     source = recognise(weights, options.old)
     arch, config, renamed, dropped = translate(source, weights, options.old)
+    if config.get("unused") and not options.keep_unused:
+        what = f"{config['unused']} maps a stack that mean nothing"
+        dropped[what] = drop_unused(config, renamed)
 
     input_res = source.input_res if options.input_res is None else options.input_res
     sizes = {name: value for name, value in config.items() if name != "num_joints"}
     check_input(arch, input_res, **sizes)
     joints = choose_skeleton(config["num_joints"], options.skeleton)
-    network = build(arch, **config)
+    own = outline(arch, config, len(renamed))
     renamed["normalise.mean"] = torch.tensor(options.mean).view(3, 1, 1)
     renamed["normalise.std"] = torch.ones(3, 1, 1)
-    own = network.state_dict()
-    counters = {name: own[name] for name in own if name.endswith("num_batches_tracked")}
+    counters = {name: torch.tensor(0) for name in own if name.endswith("num_batches_tracked")}
     renamed = counters | renamed  # PyTorch before 0.4.1 had none
     require_fit(own, renamed, f"{options.old} looks like {source.name}, but")
+    network = build(arch, **config)
     network.load_state_dict(renamed)
     save_checkpoint(options.out, describe(network, joints.to_dict(), input_res))
 
@@ -121,16 +134,6 @@ def convert(options: argparse.Namespace) -> None:
 
 # reading
 
-
-def numpy_scalars() -> list[Any]:
-    """The globals in a pickled NumPy number, under the module names of NumPy 1 and 2."""
-    rebuild = np.float64(0).__reduce__()[0]
-    types = (np.bool_, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64)
-    dtypes = [type(np.dtype(t)) for t in (*types, np.float16, np.float32, np.float64)]
-    modules = ("numpy.core.multiarray", "numpy._core.multiarray")
-    return [np.dtype, *dtypes, *((rebuild, f"{module}.scalar") for module in modules)]
-
-
 # where older code keeps its weights, and what wrappers (DataParallel, a trainer) put before their names
 CONTAINERS = ("state_dict", "model_state", "netHg", "netG", "model", "net")
 PREFIXES = ("module.", "model.")
@@ -138,23 +141,21 @@ PREFIXES = ("module.", "model.")
 
 def find_weights(path: Path) -> tuple[Weights, list[str]]:
     """The weights in an old checkpoint without wrappers' prefixes, and what else lies beside them."""
-    content = read_plain(path, allowed=numpy_scalars())
+    from src.models.checkpoint import is_state_dict, read_plain
+
+    content = read_plain(path)
     if isinstance(content, dict) and {"format", "arch", "skeleton"} <= content.keys():
         raise UserError(f"{path} is a checkpoint of this project already; it needs no conversion")
     others: list[str] = []
-    while not _is_state_dict(content):
+    for _ in range(4):  # containers nest, but not for ever
+        if is_state_dict(content):
+            return _without_prefixes(content), others
         container = next((key for key in CONTAINERS if isinstance(content, dict) and key in content), None)
         if container is None:
-            raise UserError(f"{path} has no weights under any known name ({', '.join(CONTAINERS)})")
+            break
         others += [str(key) for key in content if key != container]
         content = content[container]
-    return _without_prefixes(content), others
-
-
-def _is_state_dict(content: Any) -> bool:
-    if not isinstance(content, dict) or not content:
-        return False
-    return all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
+    raise UserError(f"{path} has no weights under any known name ({', '.join(CONTAINERS)})")
 
 
 def _without_prefixes(weights: Mapping[str, Tensor]) -> Weights:
@@ -178,7 +179,7 @@ def translate(source: Source, weights: Weights, path: Path) -> Translation:
     """The weights under our names; UserError if some that the source always has are not there."""
     try:
         return source.translate(weights)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, IndexError) as error:
         raise UserError(f"{path} looks like {source.name}, but is incomplete: {error}") from error
 
 
@@ -244,6 +245,8 @@ def level_rules(weights: Weights) -> list[Rule]:
     """
     levels = [found.groups() for name in weights if (found := re.match(r"hg\.0\.hg\.(\d+)\.(\d)\.", name))]
     deepest = max(int(level) for level, _ in levels)
+    if deepest >= len(weights):  # a name out of a file, which is not to be believed
+        raise ValueError(f"an hourglass cannot have {deepest + 1} levels")
     innermost = next((int(level) for level, place in levels if place == "3"), 0)
     places = ("skip", "down", "up", "inner")
 
@@ -315,7 +318,100 @@ PRINCETON_RULES: tuple[Rule, ...] = (
     (r"\.skip_layer\.conv\.", ".skip."),
 )
 
+
+def ae_hourglass(rules: Sequence[Rule], weights: Weights) -> Translation:
+    """Both code bases predict four maps a joint, of which they use two: heatmap and tag."""
+    renamed = rename(weights, rules)
+    maps, feats = renamed["heads.0.weight"].shape[:2]
+    num_joints = maps // 4 if maps % 4 == 0 else maps // 2
+    down = r"stacks\.0\.hourglass\.(inner\.)*down\.conv\.weight"
+    config = {
+        "num_joints": num_joints,
+        "stacks": sum(re.fullmatch(r"heads\.\d+\.weight", name) is not None for name in renamed),
+        "feats": feats,
+        "increase": renamed["stacks.0.hourglass.down.conv.weight"].shape[0] - feats,
+        "depth": sum(re.fullmatch(down, name) is not None for name in renamed),
+        "unused": maps - 2 * num_joints,
+    }
+    return Translation("hg-ae", config, renamed, {})
+
+
+def drop_unused(config: dict[str, Any], weights: Weights) -> list[str]:
+    """Leave the maps out that mean nothing, in place; returns the names of the tensors that get smaller.
+
+    They are linear in the features of a stack, and so is what the next stack makes of them: the product of
+    both weights goes into the weight by which it takes the features themselves. The answers stay the same.
+    """
+    used = 2 * config["num_joints"]
+    config["unused"] = 0
+    changed = []
+    for stack in range(config["stacks"]):
+        head, merge = f"heads.{stack}", f"merge_heatmaps.{stack}"
+        weight, bias = (weights[f"{head}.{kind}"].double() for kind in ("weight", "bias"))
+        if f"{merge}.weight" in weights:
+            rest = weights[f"{merge}.weight"].double()[:, used:, 0, 0]
+            direct = f"merge_features.{stack}"
+            for kind, value in (
+                ("weight", (rest @ weight[used:, :, 0, 0])[..., None, None]),
+                ("bias", rest @ bias[used:]),
+            ):
+                name = f"{direct}.{kind}"
+                weights[name] = (weights[name].double() + value).to(weights[name].dtype)
+            weights[f"{merge}.weight"] = weights[f"{merge}.weight"][:, :used].clone()
+            changed.append(f"{merge}.weight")
+        for kind in ("weight", "bias"):
+            weights[f"{head}.{kind}"] = weights[f"{head}.{kind}"][:used].clone()
+            changed.append(f"{head}.{kind}")
+    return changed
+
+
+# what both have in common
+AE_RULES: tuple[Rule, ...] = (
+    (r"^features\.(\d+)\.0\.", r"stacks.\1.hourglass."),
+    (r"low2\.", "inner."),
+    (r"up1\.", "skip."),
+    (r"low1\.", "down."),
+    (r"low3\.", "up."),
+    (r"^merge_preds\.", "merge_heatmaps."),
+)
+
+ADVERSARIAL_AE_RULES: tuple[Rule, ...] = (
+    *AE_RULES,
+    (r"^head\.0\.", "stem.entry.conv."),
+    (r"^head\.2\.", "stem.conv1.conv."),
+    (r"^head\.5\.", "stem.conv2.conv."),
+    (r"^head\.7\.", "stem.conv3.conv."),
+    (r"\.0\.0\.(weight|bias)$", r".conv.\1"),
+    (r"^features\.(\d+)\.1\.", r"stacks.\1.conv1.conv."),
+    (r"^features\.(\d+)\.3\.", r"stacks.\1.conv2.conv."),
+    (r"^outs\.", "heads."),
+    (r"^(merge_\w+\.\d+)\.conv\.", r"\1."),
+)
+
+PRINCETON_AE_RULES: tuple[Rule, ...] = (
+    *AE_RULES,
+    (r"^pre\.0\.", "stem.entry."),
+    (r"^pre\.1\.", "stem.conv1."),
+    (r"^pre\.3\.", "stem.conv2."),
+    (r"^pre\.4\.", "stem.conv3."),
+    (r"^features\.(\d+)\.([12])\.", r"stacks.\1.conv\2."),
+    (r"^outs\.(\d+)\.conv\.", r"heads.\1."),
+    (r"^(merge_\w+\.\d+)\.conv\.conv\.", r"\1."),
+)
+
 SOURCES = (
+    Source(
+        "adversarial-pose-pytorch (associative embedding)",
+        marks=(r"head\.0\.", r"features\.0\.0\.up1\.0\.0\.", r"outs\.0\."),
+        translate=partial(ae_hourglass, ADVERSARIAL_AE_RULES),
+        input_res=512,
+    ),
+    Source(
+        "pose-ae-train (princeton-vl, associative embedding)",
+        marks=(r"pre\.1\.conv\.", r"features\.0\.0\.up1\.conv\.", r"outs\.0\.conv\.(?!conv)"),
+        translate=partial(ae_hourglass, PRINCETON_AE_RULES),
+        input_res=512,
+    ),
     Source(
         "adversarial-pose-pytorch (hourglass)",
         marks=(r"res1\.conv1\.", r"hg\.0\.hg\.0\.0\.0\.conv1\.", r"score\.0\."),

@@ -66,10 +66,15 @@ def architecture(arch: str) -> Architecture:
     return ARCHITECTURES[arch]
 
 
+def smallest_input(arch: str, **config: Any) -> int:
+    """The smallest side in pixels of the square images that a network takes."""
+    multiple = architecture(arch).input_multiple(**config)
+    return max(multiple, 16)  # a map of 4 cells, of which 2 have neighbours on both sides
+
+
 def check_input(arch: str, input_res: int, **config: Any) -> None:
     """UserError unless the network `arch`, built with `config`, takes images of `input_res` pixels a side."""
-    multiple = architecture(arch).input_multiple(**config)
-    least = max(multiple, 16)  # a map of 4 cells, of which 2 have neighbours on both sides
+    multiple, least = architecture(arch).input_multiple(**config), smallest_input(arch, **config)
     if input_res < least or input_res % multiple:
         nearest = max(least, round(input_res / multiple) * multiple)
         raise UserError(

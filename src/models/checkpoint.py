@@ -12,19 +12,19 @@ Every checkpoint has
 and may have `ema`, a state dict of averaged weights, and all that a training needs to go on.
 """
 
-import os
-import re
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
+from zipfile import BadZipFile
 
 import torch
 from torch import Tensor
 
 from src.errors import UserError
+from src.models import archive
 from src.models.layers import PoseNetwork
 from src.utils.files import replacing
 
@@ -45,69 +45,95 @@ def describe(network: PoseNetwork, skeleton: Mapping[str, Any], input_res: int) 
     }
 
 
-def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
+def save_checkpoint(path: str | Path, state: dict[str, Any], kept: Path | None = None) -> None:
     """Write `state` to `path` such that at every moment `path` is the whole old file or the whole new one.
+
+    kept: where the old file goes on, if there is one.
 
     Raises TypeError, naming the entry, for anything that `read_checkpoint` would refuse (a NumPy scalar, an
     options object); UserError if the file cannot be written.
     """
-    path = Path(path)
     _require_plain(state, "checkpoint")
-    with replacing(path) as part, open(part, "wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())  # else a power cut could leave the new name on an empty file
+    with replacing(Path(path), kept) as part, open(part, "wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # what stopped the writing is hidden behind what followed from it
+            raise error.__context__ or error from None
+
+
+class DamagedError(UserError):
+    """A checkpoint that is not there, or not whole: an older one may serve."""
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """A checkpoint of ours, its tensors on the CPU.
 
-    Raises UserError for a file that is missing, damaged, no checkpoint, of other code, or that holds other
-    things than tensors and plain values.
+    Raises UserError for a file that is missing or damaged (DamagedError), is no checkpoint or of other code,
+    holds other things than tensors and plain values, or contradicts itself.
     """
     content = read_plain(path, hint=CONVERT)
     if not isinstance(content, dict) or "format" not in content:
         raise UserError(f"{path} is not a checkpoint of this project; {CONVERT}")
     if content["format"] != FORMAT:
-        raise UserError(f"{path} has checkpoint format {content['format']}; this version reads {FORMAT}")
+        found = shorten(str(content["format"]), 20)
+        raise UserError(f"{path} has checkpoint format {found}; this version reads {FORMAT}")
     missing = [key for key in REQUIRED if key not in content]
     if missing:
         raise UserError(f"{path} is an incomplete checkpoint: it lacks {', '.join(missing)}")
-    for key, kind in REQUIRED.items():
-        if not isinstance(content[key], kind):
-            raise UserError(f"{path} is a damaged checkpoint: {key} is a {type(content[key]).__name__}")
+    contradiction = _contradiction(content)
+    if contradiction:
+        raise UserError(f"{path} is a damaged checkpoint: {contradiction}")
     return content
 
 
-def read_plain(path: str | Path, allowed: Iterable[Any] = (), hint: str = "") -> Any:
-    """What `torch.save` wrote to `path`, if that is tensors, plain values and the `allowed` globals only.
+def _contradiction(content: Mapping[str, Any]) -> str:
+    """What is wrong with the entries that every checkpoint has, "" if nothing is."""
+    for key, kind in REQUIRED.items():
+        if not isinstance(content[key], kind):
+            return f"{key} is a {type(content[key]).__name__}"
+    for key in ("model", "ema"):
+        if content.get(key) and not is_state_dict(content[key]):
+            return f"{key} is no state dict"
+    joints, outputs = content["skeleton"].get("joints"), content["config"].get("num_joints")
+    if isinstance(joints, list | tuple) and outputs not in (None, len(joints)):
+        return f"its skeleton has {len(joints)} joints, its network {shorten(str(outputs), 20)}"
+    return ""
 
-    allowed: as `torch.serialization.safe_globals` takes them.
+
+def is_state_dict(content: Any) -> bool:
+    """Whether it is tensors by their names."""
+    if not isinstance(content, dict) or not content:
+        return False
+    return all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
+
+
+def read_plain(path: str | Path, hint: str = "") -> Any:
+    """What `torch.save` wrote to `path`, if that is tensors and plain values only (see `src.models.archive`).
+
     hint: ends the message about a forbidden object.
 
-    Raises UserError. Nothing in the file is executed.
+    Raises UserError, DamagedError for a file that is missing or not whole. Nothing in it is executed.
     """
     path = Path(path)
     try:
-        with (
-            open(path, "rb") as file,
-            torch.serialization.safe_globals(list(allowed)),
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")  # they are about formats that are refused anyway
-            return torch.load(file, map_location="cpu", weights_only=True)
+        with open(path, "rb") as file:
+            return archive.load(file)
     except FileNotFoundError:
-        raise UserError(f"there is no checkpoint {path}") from None
+        raise DamagedError(f"there is no checkpoint {path}") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder; give the checkpoint file in it") from None
     except PermissionError:
         raise UserError(f"{path} may not be read: permission denied") from None
-    except Exception as error:  # a damaged pickle can raise nearly anything
-        forbidden = _forbidden_object(str(error))
-        if forbidden is None:
-            raise UserError(f"{path} is damaged, or is no PyTorch checkpoint") from error
-        reason = f"{path} holds {forbidden}, which is no tensor or plain value: refused, nothing was executed"
-        raise UserError(f"{reason}; {hint}" if hint else reason) from error
+    except MemoryError:
+        raise UserError(f"{path} needs more memory than there is") from None
+    except archive.ForbiddenError as error:
+        name = shorten(str(error), 100)
+        reason = f"{path} holds {name}, which is no tensor or plain value: refused, nothing was executed"
+        raise UserError(f"{reason}; {hint}" if hint else reason) from None
+    except Exception as error:  # a damaged file can raise nearly anything
+        known = isinstance(error, OSError | ValueError | BadZipFile)
+        cause = f" ({shorten(getattr(error, 'strerror', None) or str(error), 100)})" if known else ""
+        raise DamagedError(f"{path} is damaged, or is no PyTorch checkpoint{cause}") from error
 
 
 def preferred_weights(checkpoint: Mapping[str, Any]) -> str:
@@ -212,9 +238,3 @@ def _require_plain(value: Any, where: str) -> None:
     elif kind not in _PLAIN and not isinstance(value, Tensor):
         name = f"{kind.__module__}.{kind.__qualname__}"
         raise TypeError(f"{where} is a {name}; checkpoints hold only tensors and plain values")
-
-
-def _forbidden_object(message: str) -> str | None:
-    """The name of the object that torch's weights-only reader refused, from its message, if it was that."""
-    found = re.search(r"GLOBAL (\S+)|got <class '([^']+)'>", message)
-    return next(name for name in found.groups() if name) if found else None

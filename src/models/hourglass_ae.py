@@ -16,7 +16,7 @@ from src.models.layers import ConvNormReLU, Hourglass
 class AEHourglass(Stacked):
     """Hourglasses of plain 3 x 3 convolutions that grow wider as their maps shrink.
 
-    Every stack predicts (B, J + L * J, h, w): the heatmaps, then the tags, those of the first dimension first.
+    Every stack predicts (B, J + L * J, h, w): heatmaps, then tags, those of the first dimension first.
 
     num_joints: J.
     stacks: S, the number of hourglasses.

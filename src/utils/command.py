@@ -4,9 +4,13 @@ import functools
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import NoReturn
 
 from src.errors import UserError
+from src.utils.processes import end_all, is_main, leave
 
 Main = Callable[[Sequence[str] | None], None]
 
@@ -21,6 +25,8 @@ _MENDABLE = {
     r"DataLoader worker \(pid": _WORKER_DIED,
     _OUT_OF_MEMORY: "out of memory, of which a smaller --batch-size or --input-res takes"
     " less, and so does --accumulate",
+    r"gloo.*(Connection|Broken pipe)|ncclRemoteError|NCCL.* abort": "another process of this run has ended"
+    " without a word, perhaps killed for lack of memory; the newest checkpoint is whole",
     r"more than 1 value per channel": "batch normalisation cannot learn from a single person at this size;"
     " raise --batch-size or --input-res, or lower --accumulate",
 }
@@ -31,30 +37,37 @@ def command(main: Main) -> Callable[..., None]:
 
     That is a UserError, an error of the operating system (a full disk, a file that may not be written), and
     what PyTorch says when memory or its workers fail. Any other error is one of the code, and is raised.
+    Of several processes that learn together all end with the one that fails.
     """
 
     @functools.wraps(main)
     def wrapped(argv: Sequence[str] | None = None) -> None:
         try:
             main(argv)
+            leave()
             sys.stdout.flush()  # here a closed pipe can still be caught
         except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            raise SystemExit(130) from None
+            _fail(130, "interrupted")
         except BrokenPipeError:  # e.g. `… | head`: what is still to be flushed goes nowhere
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(1) from None
         except Exception as error:
-            reason = _reason(error)
-            if reason is None:
+            line = reason(error)
+            if line is None:
+                end_all(1, traceback.format_exc())
                 raise
-            print(f"error: {reason}", file=sys.stderr)
-            raise SystemExit(2) from None
+            _fail(2, f"error: {line}")
 
     return wrapped
 
 
-def _reason(error: Exception) -> str | None:
+def _fail(status: int, text: str) -> NoReturn:
+    end_all(status, text)
+    note(text)
+    raise SystemExit(status) from None
+
+
+def reason(error: Exception) -> str | None:
     """What the user is told of an error, None if it is one of the code."""
     if isinstance(error, UserError):
         return str(error)
@@ -70,5 +83,10 @@ def _reason(error: Exception) -> str | None:
 
 
 def note(text: str) -> None:
-    """Tell the user something that is no result: one line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """Tell the user something that is no result: one line on stderr, from the main process.
+
+    Where that cannot be written (its terminal is closed, its disk is full), a run goes on without.
+    """
+    if is_main():
+        with suppress(OSError):
+            print(text, file=sys.stderr, flush=True)

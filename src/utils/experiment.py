@@ -1,51 +1,134 @@
 """The folder of an experiment: options, logs, checkpoints, and what --continue and --branch take up."""
 
 import csv
+import glob
 import importlib.metadata
 import io
+import os
 import platform
+import shutil
 import subprocess
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from src.errors import UserError
-from src.models.checkpoint import read_checkpoint, save_checkpoint
-from src.utils.command import note
-from src.utils.files import writable_folder, write_json, write_text
+from src.models.checkpoint import DamagedError, read_checkpoint, save_checkpoint
+from src.utils.command import note, reason
+from src.utils.files import flush_folder, unfinished, writable_folder, write_json, write_text
+from src.utils.lock import HeldError, check_free, hold
 from src.utils.options import OPTIONS_FILE, ROOT
+from src.utils.processes import is_main
 
 Row = dict[str, Any]
-NEWEST, BEST = "checkpoint.pth", "best.pth"
+NEWEST, PREVIOUS, BEST = "checkpoint.pth", "previous.pth", "best.pth"
+LOCK = "lock"
 
 
 class Experiment:
     """`<exp-dir>/<task>/<name>/` with options.json, log.csv, steps.csv, events, checkpoints and predictions.
 
-    Making one writes nothing: `open` does, once data and network are known to be good. `state` is what
-    --continue or --branch starts from, else None. Raises UserError for an experiment that exists already.
+    Making one writes nothing but the lock of --continue: `open` does, once data and network are known to be
+    good. Whenever a run is killed, its folder either does not exist yet or has all that --continue needs.
+
+    state: what --continue or --branch starts from, else None.
+    Of several processes (src/utils/processes.py) only the main one writes; with the others it does nothing.
+
+    Raises UserError for an experiment that exists already, or that another process works on.
     """
 
     def __init__(self, options: Namespace, task: str) -> None:
-        self.options, self.task = options, task
+        self.options, self.task, self.writes = options, task, is_main()
         self.folder = Path(options.exp_dir) / task / options.exp
         self.state: dict[str, Any] | None = None
-        if options.resume:
-            self.state = read_checkpoint(self.folder / NEWEST)
-        elif self.folder.exists():
-            raise UserError(
-                f"experiment {options.exp!r} exists already in {self.folder.parent}:"
-                " --continue goes on with it, --branch starts another one from it"
-            )
-        elif options.branch:
-            self.state = read_checkpoint(self.folder.parent / options.branch / NEWEST)
+        self._fell_back = False
+        self._lock: FileIO | None = None
         self._epochs: list[Row] = []
-        self._writer: Any = None
+        self._events: Any = None
+        if options.resume:
+            if self.writes:
+                with self._alone():
+                    self._lock = hold(self.folder / LOCK)
+            self.state, self._fell_back = newest_state(self.folder)
+        elif self.writes and self.folder.exists():
+            self._refuse()
+        elif options.branch:
+            self.state, _ = newest_state(self.folder.parent / options.branch)
 
-    def open(self, step: int, device: str) -> None:
-        """Make the folder, write options.json, and cut logs of an interrupted run back to `step`."""
-        writable_folder(self.folder)
-        write_json(self.folder / OPTIONS_FILE, described(self.options, self.task, device))
+    def _refuse(self) -> None:
+        with self._alone():
+            check_free(self.folder / LOCK)
+        raise UserError(
+            f"experiment {self.options.exp!r} exists already in {self.folder.parent}:"
+            " --continue goes on with it, --branch starts another one from it"
+        )
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        try:
+            yield
+        except HeldError as error:
+            raise UserError(
+                f"experiment {self.options.exp!r} is in the hands of {error}: wait for its end, or stop it"
+            ) from None
+
+    @contextmanager
+    def _mendable(self) -> Iterator[None]:
+        """Tell with what went wrong in writing that the run is not lost."""
+        try:
+            yield
+        except (OSError, UserError) as error:
+            advice = f"once that is mended, -c {self.options.exp} goes on from the last checkpoint"
+            raise UserError(f"{reason(error) or error}; {advice}") from None
+
+    def open(self, step: int, device: str, state: dict[str, Any]) -> None:
+        """Make the folder, with options.json and the first checkpoint, `state`.
+
+        For --continue: write options.json anew, and cut the logs of an interrupted run back to `step`.
+        """
+        if not self.writes:
+            return
+        content = described(self.options, self.task, device)
+        if self.options.resume:
+            with self._mendable():
+                self._reopen(content, step)
+        else:
+            self._create(content, state)
+        from src.utils.events import Events  # slow to import, and only a run that trains writes events
+
+        text = "\n".join(f"    {key}: {value}" for key, value in plain_options(self.options).items())
+        with self._mendable():
+            self._events = Events(self.folder / "tensorboard", step)
+            self._events.add_text("options", text, step)
+
+    def _create(self, content: dict[str, Any], state: dict[str, Any]) -> None:
+        """The folder is made beside its place and appears there with all that it begins with."""
+        writable_folder(self.folder.parent)
+        _remove_leftovers(self.folder.parent, self.folder.name)
+        part = unfinished(self.folder)
+        try:
+            part.mkdir()
+            self._lock = hold(part / LOCK)
+            write_json(part / OPTIONS_FILE, content)
+            save_checkpoint(part / NEWEST, state)
+            part.rename(self.folder)
+            flush_folder(self.folder.parent)
+        except OSError as error:
+            if self.folder.exists():  # of two starts at the same moment this one is the second
+                self._refuse()
+            raise UserError(f"folder {self.folder} cannot be made: {error.strerror}") from None
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def _reopen(self, content: dict[str, Any], step: int) -> None:
+        for folder in (self.folder, self.folder / "snapshots"):
+            _remove_leftovers(folder)
+        if self._fell_back:  # else the next checkpoint would make the damaged one the previous
+            os.replace(self.folder / PREVIOUS, self.folder / NEWEST)
+        write_json(self.folder / OPTIONS_FILE, content)
         self._epochs, steps = (
             [row for row in read_rows(self.folder / name) if int(row["step"]) <= step]
             for name in ("log.csv", "steps.csv")
@@ -54,17 +137,18 @@ class Experiment:
             _write_rows(self.folder / "steps.csv", steps)
         else:
             (self.folder / "steps.csv").unlink(missing_ok=True)
-        from tensorboardX import SummaryWriter  # slow to import, and only a run that trains writes events
-
-        self._writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step)
-        text = "\n".join(f"    {key}: {value}" for key, value in plain_options(self.options).items())
-        self._writer.add_text("options", text, step)
 
     def log_epoch(self, row: Row) -> None:
-        """A row of log.csv; the file is replaced as a whole, so it is never half-written."""
-        self._epochs.append(row)
-        _write_rows(self.folder / "log.csv", self._epochs)
-        self._scalars(row, "epoch")
+        """A row of log.csv; the file is replaced as a whole, so it is never half-written.
+
+        It takes the place of one of the same iteration: of a run killed before the checkpoint that follows.
+        """
+        if not self.writes:
+            return
+        self._epochs = [before for before in self._epochs if int(before["step"]) < row["step"]] + [row]
+        with self._mendable():
+            _write_rows(self.folder / "log.csv", self._epochs)
+            self._scalars(row, "epoch")
 
     def last_epoch(self) -> dict[str, float | None]:
         """The newest row of log.csv as numbers, None for what was not measured; {} before the first."""
@@ -73,33 +157,67 @@ class Experiment:
 
     def log_step(self, row: Row) -> None:
         """A row of steps.csv, appended."""
+        if not self.writes:
+            return
         path = self.folder / "steps.csv"
         new = not path.exists()
-        with open(path, "a", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow(_rounded(row))
-        self._scalars(row, "step")
+        with self._mendable():
+            with open(path, "a", newline="") as file:
+                writer = csv.DictWriter(file, list(row))
+                if new:
+                    writer.writeheader()
+                writer.writerow(_rounded(row))
+            self._scalars(row, "step")
 
     def add_picture(self, name: str, image: Any, step: int) -> None:
         """A picture (H, W, 3) uint8 for TensorBoard."""
-        self._writer.add_image(name, image, step, dataformats="HWC")
+        if self.writes:
+            with self._mendable():
+                self._events.add_picture(name, image, step)
 
     def save(self, name: str, state: dict[str, Any]) -> None:
-        """A checkpoint under `name` in the folder, replaced atomically."""
+        """A checkpoint under `name` in the folder, replaced atomically; the newest but one is kept, too."""
+        if not self.writes:
+            return
         path = self.folder / name
-        writable_folder(path.parent)
-        save_checkpoint(path, state)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        with self._mendable():
+            if path.parent != self.folder:  # the folder itself is there, or its disk has gone
+                path.parent.mkdir(exist_ok=True)
+            save_checkpoint(path, state, self.folder / PREVIOUS if name == NEWEST else None)
 
     def _scalars(self, row: Row, group: str) -> None:
-        for key, value in row.items():
-            if key not in ("epoch", "step") and isinstance(value, int | float):
-                self._writer.add_scalar(f"{group}/{key}", value, row["step"])
+        values = {key: value for key, value in row.items() if isinstance(value, int | float)}
+        scalars = {f"{group}/{key}": value for key, value in values.items() if key not in ("epoch", "step")}
+        self._events.add_scalars(scalars, row["step"])
+
+
+def newest_state(folder: Path) -> tuple[dict[str, Any], bool]:
+    """The newest whole checkpoint of the experiment in `folder`, and whether that is only the newest but one.
+
+    Raises UserError, and says in one line where it falls back.
+    """
+    try:
+        return read_checkpoint(folder / NEWEST), False
+    except DamagedError as error:
+        damage = error
+    try:
+        state = read_checkpoint(folder / PREVIOUS)
+    except DamagedError as error:
+        raise UserError(
+            f"{damage}; {error}: start a new run, perhaps from the weights in {BEST} (--load-model)"
+        ) from None
+    position = state.get("position", {})
+    where = f"iteration {position.get('step')} (epoch {position.get('epoch')})"
+    note(f"{damage}: going on from {PREVIOUS}, after {where}")
+    return state, True
+
+
+def _remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Remove what killed processes left half-made, of a name or all, but for what a live one has in hand."""
+    for part in folder.glob(f".{'*' if name is None else glob.escape(name)}.*.part"):
+        with suppress(OSError, HeldError):
+            check_free(part / LOCK)
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
 
 
 def described(options: Namespace, task: str, device: str) -> dict[str, Any]:
@@ -150,13 +268,14 @@ def read_rows(path: Path) -> list[Row]:
     if not path.exists():
         return []
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        lines, _, rest = path.read_text(encoding="utf-8").rpartition("\n")
+        rows = list(csv.DictReader(io.StringIO(lines)))
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged ({error}); move it away to go on without it") from None
     whole = [row for row in rows if (row.get("step") or "").isdecimal() and None not in row.values()]
-    if len(whole) < len(rows):
-        note(f"{path}: {len(rows) - len(whole)} half-written row(s) left out")
+    torn = len(rows) - len(whole) + bool(rest)
+    if torn:
+        note(f"{path}: {torn} half-written row(s) left out")
     return [dict(row) for row in whole]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,21 +20,59 @@ def writable_folder(path: Path) -> Path:
     return path
 
 
+def unfinished(path: Path) -> Path:
+    """A new path beside `path`, for what takes its place when it is whole."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+
+
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, kept: Path | None = None) -> Iterator[Path]:
     """A path to write to; it replaces `path` when that has succeeded, and is removed when it has not.
+
+    After a power cut, too, `path` is the whole old file or the whole new one.
+    kept: where the old file goes on, if there is one; it is not copied.
 
     UserError if the file system refuses.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = unfinished(path)
     try:
         yield part
+        with open(part, "r+b") as file:
+            os.fsync(file.fileno())
+        if kept is not None:
+            _keep(path, kept)
         os.replace(part, path)
+        flush_folder(path.parent)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:
         with suppress(OSError):  # it is not there, or what stood in the way of writing stands here, too
             part.unlink()
+
+
+def _keep(path: Path, kept: Path) -> None:
+    """Give a file, if there is one, a second name; where the disk knows no links, rename it."""
+    if not path.exists():
+        return
+    link = unfinished(kept)
+    try:
+        os.link(path, link)
+        os.replace(link, kept)
+    except OSError:
+        os.replace(path, kept)
+    finally:
+        with suppress(OSError):  # it stays when both were names of one file already
+            link.unlink()
+
+
+def flush_folder(folder: Path) -> None:
+    """Have the disk hold the names in a folder, where the system can do that."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from src.errors import UserError
-from src.models import build
+from src.models import build, load
 from src.models.checkpoint import describe, load_weights, read_checkpoint, save_checkpoint
+from tests.models import hostile
 
 SMALL = {"stacks": 2, "feats": 8, "depth": 1}
 SKELETON = {"name": "five", "joints": ["a", "b", "c", "d", "e"]}
@@ -101,6 +102,20 @@ def test_versions_and_missing_entries_are_named(tmp_path):
     save_checkpoint(path, {"format": 1, "arch": "hg", "config": {}, "model": {}})
     with pytest.raises(UserError, match="it lacks skeleton, input_res"):
         read_checkpoint(path)
+
+
+def test_an_impossible_network_is_refused_before_it_takes_memory(tmp_path):
+    for name, content in hostile.impossible_networks().items():
+        path = tmp_path / f"{name}.pth"
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=f"{name}.pth: "):
+            load(path)
+
+
+def test_a_skeleton_of_other_joints_is_refused(tmp_path):
+    save_checkpoint(tmp_path / "a.pth", checkpoint(num_joints=7))
+    with pytest.raises(UserError, match=r"damaged checkpoint: its skeleton has 5 joints, its network 7"):
+        load(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize("zipped", [True, False])

@@ -87,6 +87,34 @@ def test_converted_network_answers_alike(weights, tmp_path, capsys, name, wrap, 
         assert (output - answer).abs().max() < 1e-4 * answer.abs().max()  # measured: below 2e-6
 
 
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("adversarial_pose_ae", "adversarial-pose-pytorch (associative embedding)"),
+        ("princeton_ae", "pose-ae-train (princeton-vl, associative embedding)"),
+    ],
+)
+def test_associative_embedding_with_and_without_unused_maps(weights, tmp_path, capsys, name, said, keep):
+    fixture, expected = weights.load(name)
+    old, new = tmp_path / "old.pth", tmp_path / "new.pth"
+    torch.save(weights.state_dict(fixture), old)
+    convert.main([str(old), "--out", str(new), *(["--keep-unused"] if keep else [])])
+    printed = capsys.readouterr().out
+    assert f"{said}: hg-ae, 17 joints (coco), stacks 4" in printed
+    assert ("left out: 34 maps a stack that mean nothing" in printed) is not keep
+
+    model = load(new)
+    parameters = sum(weight.numel() for weight in model.network.parameters())
+    assert parameters == (138_893_840 if keep else 138_832_776)
+    with torch.inference_mode():
+        outputs = model.network(weights.image(fixture))
+    assert (model.input_res, model.skeleton["name"]) == (512, "coco")
+    for output, answer in zip(outputs, expected, strict=True):
+        answer = answer[:, :34]  # heatmaps and tags
+        assert (output - answer).abs().max() < 1e-4 * answer.abs().max()
+
+
 @pytest.fixture
 def small(weights: ModuleType) -> dict[str, torch.Tensor]:
     """The smallest old checkpoint."""
