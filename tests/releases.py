@@ -5,6 +5,7 @@ readers stumble over: hidden and unlabelled joints, joints beyond the edge, seve
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,13 @@ import scipy.io
 WIDTH, HEIGHT = 96, 72
 LSP_JOINTS, MPII_JOINTS = 14, 16
 Arrays = dict[str, np.ndarray]
+
+# COCO: the names of its joints as its files spell them.
+COCO_NAMES = [
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee",
+    "left_ankle", "right_ankle",
+]  # fmt: skip
 
 # MPII: which picture each person is in, and the split of that picture; the last two are test people.
 MPII_PICTURES = ("000000001.jpg", "000000002.jpg", "000000003.jpg", "000000004.jpg")
@@ -291,3 +299,57 @@ def make_lsp_mpii(folder: Path, lsp_test: int = 2, mpii_test: int = 0, unusable:
         content["istrain"][-1] = -1
     write_h5(folder / "lsp_mpii.h5", content)
     return content
+
+
+def coco_content(count: int = 4, first_id: int = 11, names: Sequence[str] = COCO_NAMES) -> dict[str, Any]:
+    """A COCO JSON of `count` pictures in turn: two people, one of them hidden joints; a person without
+    labelled joints and a crowd; nobody; one person.
+    """
+    rng = np.random.default_rng(5)
+    images, annotations = [], []
+    for place in range(count):
+        image = first_id + place
+        images.append({"id": image, "file_name": f"{image:012}.jpg", "width": WIDTH, "height": HEIGHT})
+        for labelled in ((2, 1), (0,), (), (2,))[place % 4]:
+            x, y, width, height = box = [float(v) for v in (5 + 40 * (len(annotations) % 2), 6, 38, 60)]
+            points = np.zeros((len(names), 3), int)
+            if labelled:
+                points[:, :2] = rng.integers((x, y), (x + width, y + height), (len(names), 2))
+                points[:, 2] = labelled
+                points[-1] = 0
+            annotations.append(
+                {
+                    "segmentation": [[x, y, x + width, y, x + width, y + height, x, y + height]],
+                    "num_keypoints": int((points[:, 2] > 0).sum()),
+                    "area": width * height / 2,
+                    "iscrowd": 0,
+                    "keypoints": points.ravel().tolist(),
+                    "image_id": image,
+                    "bbox": box,
+                    "category_id": 1,
+                    "id": 1000 + len(annotations),
+                }
+            )
+        if place % 4 == 1:
+            runs = {"counts": [HEIGHT * 50, HEIGHT * 20, HEIGHT * (WIDTH - 70)], "size": [HEIGHT, WIDTH]}
+            crowd = {"segmentation": runs, "iscrowd": 1, "bbox": [50.0, 0.0, 20.0, float(HEIGHT)]}
+            annotations.append(annotations[-1] | crowd | {"id": 1000 + len(annotations)})
+    category = {"id": 1, "name": "person", "keypoints": list(names), "skeleton": [[2, 1], [3, 1]]}
+    return {"images": images, "annotations": annotations, "categories": [category]}
+
+
+def write_coco(folder: Path, content: dict[str, Any], name: str, images: str) -> Path:
+    """annotations/NAME.json in `folder`, and its pictures in IMAGES; the path of the JSON."""
+    path = folder / "annotations" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    for image in content["images"]:
+        write_picture(folder / images / image["file_name"])
+    return path
+
+
+def make_coco(folder: Path, year: int = 2017) -> None:
+    """COCO in `folder`: 8 training and 4 validation pictures."""
+    for split, count, first_id in (("train", 8, 11), ("val", 4, 101)):
+        content = coco_content(count, first_id)
+        write_coco(folder, content, f"person_keypoints_{split}{year}", f"images/{split}{year}")

@@ -14,6 +14,7 @@ from src.datasets import readers
 from tests.releases import (
     HEIGHT,
     WIDTH,
+    make_coco,
     make_lsp,
     make_lspet,
     mpii_people,
@@ -131,7 +132,8 @@ def test_pictures_of_two_splits_are_named(tmp_path: Path, check: Check) -> None:
     with h5py.File(tmp_path / "annot" / "valid.h5", "r+") as file:
         file["imgname"][0] = mpii_people()["images"][0].encode()
     status, output = check("mpii", tmp_path)
-    assert status == 2 and "pictures in both train and valid: 1 (images/000000001.jpg)" in output
+    shared = tmp_path / "images" / "000000001.jpg"
+    assert status == 2 and f"pictures in both train and valid: 1 ({shared})" in output
 
 
 def test_people_annotated_twice_are_counted(tmp_path: Path, check: Check) -> None:
@@ -166,7 +168,7 @@ def test_an_archive_is_unpacked_once(tmp_path: Path, main: Main, wrapped: bool) 
         for path in (tmp_path / "original").rglob("*.*"):
             archive.write(path, inside + str(path.relative_to(tmp_path / "original")))
     main(["lsp", "--data-dir", str(tmp_path)])
-    assert readers.read("lsp", tmp_path, "train").person(0).image.shape == (HEIGHT, WIDTH, 3)
+    assert readers.read("lsp", tmp_path, "train").person(0).read(1).pixels.shape == (HEIGHT, WIDTH, 3)
     before = (tmp_path / "lsp_dataset" / "joints.mat").stat().st_mtime_ns
     main(["lsp", "--data-dir", str(tmp_path)])
     assert (tmp_path / "lsp_dataset" / "joints.mat").stat().st_mtime_ns == before
@@ -217,6 +219,20 @@ def test_pictures_of_any_format_pass(tmp_path: Path, check: Check) -> None:
     write_picture(tmp_path / "grey.png", 50, 40)
     (tmp_path / "grey.png").rename(tmp_path / "images" / "im00001.jpg")  # a PNG by content
     assert check("lspet", tmp_path)[0] == 0
+
+
+def test_pictures_without_people_are_checked_too(tmp_path: Path, check: Check) -> None:
+    make_coco(tmp_path)
+    status, output = check("coco", tmp_path)
+    assert status == 0
+    assert "coco train: 6 people in 4 pictures" in output
+    assert "coco train: 8 pictures, 4 of them with labelled people; 8 people, 2 of them without" in output
+    assert "crowds: 2" in output
+    (tmp_path / "images" / "train2017" / "000000000013.jpg").unlink()  # nobody is in it
+    write_picture(tmp_path / "images" / "train2017" / "000000000012.jpg", HEIGHT, WIDTH)
+    status, output = check("coco", tmp_path)
+    assert status == 2 and "missing pictures: 1" in output and "000000000013.jpg" in output
+    assert "pictures of coco train not as large as annotated: 1" in output
 
 
 def test_real_sample(shared_data: Callable[[str], Path], check: Check) -> None:

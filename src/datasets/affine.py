@@ -4,6 +4,9 @@ Coordinates are continuous (x, y) in pixels: pixel k covers [k, k + 1), so a mir
 is (2, 3) float64 and maps picture to crop; joints go through it, predictions through its inverse.
 """
 
+import math
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -11,23 +14,21 @@ PERSON_PIXELS = 200.0  # the side of a reference box is 200 scale pixels (MPII's
 
 
 def crop_matrix(
-    center: np.ndarray, scale: float, size: int, rotation: float = 0.0, flip: bool = False
+    center: Sequence[float] | np.ndarray, scale: float, size: int, rotation: float = 0.0, flip: bool = False
 ) -> np.ndarray:
     """Matrix from a picture to the square crop of `size` pixels around a box of side 200 scale.
 
     center (2,) in picture pixels; rotation in degrees turns the content counter-clockwise on the screen;
     flip mirrors the crop (after rotating it). Returns (2, 3) float64.
     """
-    factor = size / (PERSON_PIXELS * scale)
-    cos, sin = factor * np.cos(np.radians(rotation)), factor * np.sin(np.radians(rotation))
-    linear = np.array([[cos, sin], [-sin, cos]])
-    matrix = np.empty((2, 3))
-    matrix[:, :2] = linear
-    matrix[:, 2] = size / 2 - linear @ np.asarray(center, np.float64)
+    x, y = map(float, center)
+    factor, angle = size / (PERSON_PIXELS * float(scale)), math.radians(rotation)
+    cos, sin, half = factor * math.cos(angle), factor * math.sin(angle), size / 2
+    across = (cos, sin, half - cos * x - sin * y)
+    down = (-sin, cos, half + sin * x - cos * y)
     if flip:
-        matrix[0] = -matrix[0]
-        matrix[0, 2] += size
-    return matrix
+        across = (-cos, -sin, size - across[2])
+    return np.array((across, down))
 
 
 def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -49,24 +50,32 @@ def invert(matrix: np.ndarray) -> np.ndarray:
 
 def between_centers(matrix: np.ndarray) -> np.ndarray:
     """The same map for coordinates that count pixel centres (OpenCV's), half a pixel from ours."""
-    shifted = matrix.copy()
-    shifted[:, 2] += 0.5 * matrix[:, :2].sum(1) - 0.5
-    return shifted
+    (xx, xy, x), (yx, yy, y) = matrix.tolist()
+    return np.array(((xx, xy, x + (xx + xy - 1) / 2), (yx, yy, y + (yx + yy - 1) / 2)))
+
+
+def shrinkage(matrix: np.ndarray) -> float:
+    """How many pixels of the picture fall, along a side, on one of the crop."""
+    return 1 / math.sqrt(abs(matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0]))
+
+
+def from_reduced(matrix: np.ndarray, reduction: int) -> np.ndarray:
+    """The matrix to the same crop from the picture whose pixel k covers [k r, (k + 1) r), r = `reduction`."""
+    return matrix if reduction == 1 else matrix * (reduction, reduction, 1)
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     """The crop (size, size, 3) of a picture (H, W, 3) uint8; what lies outside the picture is black.
 
-    Bilinear. A picture that shrinks to half or less is first averaged over whole pixels, by area:
-    otherwise bilinear sampling would skip pixels.
+    Bilinear. A picture that shrinks to half or less is first averaged over squares of whole pixels, a power
+    of two wide: otherwise bilinear sampling would skip pixels.
     """
-    matrix = np.asarray(matrix, np.float64)
-    shrink = 1 / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    if shrink >= 2:
-        image, matrix = _shrink_first(image, matrix, int(shrink))
-    image, matrix = _visible_part(image, matrix, size)
+    step = 2 ** int(math.log2(max(1.0, shrinkage(matrix))))
+    image, matrix = _visible_part(image, matrix, size, step)
     if not image.size:
         return np.zeros((size, size, 3), np.uint8)
+    if step > 1:
+        image, matrix = _shrink(image, matrix, step)
     return warp_rgb(image, between_centers(matrix), size)
 
 
@@ -75,30 +84,44 @@ def warp_rgb(
 ) -> np.ndarray:
     """cv2.warpAffine of a picture (H, W, 3) uint8 with a matrix between pixel centres, to (size, size, 3).
 
-    OpenCV warps four channels several times faster than three, to the same values.
+    OpenCV 5 warps four channels much faster than three, to the same values.
     """
     four = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
     crop = cv2.warpAffine(four, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
     return cv2.cvtColor(crop, cv2.COLOR_RGBA2RGB)
 
 
-def _visible_part(image: np.ndarray, matrix: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The part of the picture that the crop shows, with a margin for bilinear sampling, and its matrix."""
-    corners = apply(invert(matrix), np.array([[0, 0], [size, 0], [0, size], [size, size]]))
-    limits = np.array([image.shape[1], image.shape[0]])
-    low = np.clip(np.floor(corners.min(0)).astype(int) - 2, 0, limits)
-    high = np.clip(np.ceil(corners.max(0)).astype(int) + 2, 0, limits)
-    moved = matrix.copy()
-    moved[:, 2] += matrix[:, :2] @ low
-    return image[low[1] : high[1], low[0] : high[0]], moved
+def _visible_part(
+    image: np.ndarray, matrix: np.ndarray, size: int, step: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The part of the picture that the crop shows, and its matrix.
 
-
-def _shrink_first(image: np.ndarray, matrix: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
-    """The picture smaller by about `factor`, averaged by area, and the matrix from the smaller one."""
+    It has a margin for bilinear sampling after shrinking by `step`, and begins at multiples of that.
+    """
+    (xx, xy, x_offset), (yx, yy, y_offset) = matrix.tolist()
+    half, area = size / 2, xx * yy - xy * yx
+    x, y = half - x_offset, half - y_offset  # the middle of the crop, and then its place in the picture
+    x, y = (yy * x - xy * y) / area, (xx * y - yx * x) / area
     height, width = image.shape[:2]
-    new_width, new_height = max(1, width // factor), max(1, height // factor)
+    left, right = _limits(x, half * (abs(yy) + abs(xy)) / abs(area), width, step)
+    top, bottom = _limits(y, half * (abs(xx) + abs(yx)) / abs(area), height, step)
+    moved = (xx, xy, x_offset + xx * left + xy * top), (yx, yy, y_offset + yx * left + yy * top)
+    return image[top:bottom, left:right], np.array(moved)
+
+
+def _limits(middle: float, reach: float, side: int, step: int) -> tuple[int, int]:
+    """First and last pixel, the latter not included, of what shows [middle - reach, middle + reach]."""
+    first = (math.floor((middle - reach) / step) - 2) * step
+    last = (math.ceil((middle + reach) / step) + 2) * step
+    return min(max(first, 0), side), min(max(last, 0), side)
+
+
+def _shrink(image: np.ndarray, matrix: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """The picture averaged over squares of `step` pixels, and the matrix from that one.
+
+    At an edge where no whole square is left, all squares are a little larger or smaller.
+    """
+    height, width = image.shape[:2]
+    new_width, new_height = math.ceil(width / step), math.ceil(height / step)
     small = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_AREA)
-    grown = matrix.copy()
-    grown[:, 0] *= width / new_width
-    grown[:, 1] *= height / new_height
-    return small, grown
+    return small, matrix * (width / new_width, height / new_height, 1)

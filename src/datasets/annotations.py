@@ -1,13 +1,15 @@
 """The annotation record: one split of one release as a few flat arrays, whatever file it came from."""
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
-import torch
 
-from src.datasets.images import read_image
+from src.datasets.images import Picture, read_reduced
+from src.datasets.shared import SharedRecord
 from src.datasets.skeletons import Skeleton, joint_map
 from src.errors import UserError
 
@@ -15,15 +17,16 @@ UNLABELLED, HIDDEN, VISIBLE = 0, 1, 2
 
 
 class Person(NamedTuple):
-    """One person and the picture that shows them; the arguments of a crop come with it.
+    """One person and the way to the picture that shows them; the arguments of a crop come with it.
 
-    image (H, W, 3) uint8 RGB; joints (J, 2) float32 in pixels; visible (J,) int8 (0 unlabelled, 1 hidden,
+    read(shrink) is the picture, which may be reduced if it will be shrunk by that factor anyway; it raises
+    BadImage. joints (J, 2) float32 in pixels of the whole picture; visible (J,) int8 (0 unlabelled, 1 hidden,
     2 visible); center (2,) float32; the reference box has a side of 200 scale pixels before `enlarge`
     multiplies it and `shift` scale pixels are added to the centre's y; norm is the length by which the
     metric of the data set divides, NaN where it has none.
     """
 
-    image: np.ndarray
+    read: Callable[[float], Picture]
     joints: np.ndarray
     visible: np.ndarray
     center: np.ndarray
@@ -48,16 +51,27 @@ class People(Protocol):
 
 
 @dataclass(frozen=True)
-class Annotations:
+class Annotations(SharedRecord):
     """One split of one release. N people; no Python object per person.
 
     name: for messages, e.g. "mpii valid". root: the folder that `images` (N,) bytes are relative to.
     joints (N, J, 2) float32, 0-based pixels; visible (N, J) int8. center (N, 2), scale (N,) float32, raw;
     enlarge, shift (N,) float32: the crop rule of the release (see Person). norm (N,) float32.
     index, person (N,) int64: which picture of the release, and which person in it.
-
-    The arrays lie in shared memory, so that loader workers, forked or spawned, do not copy them.
     """
+
+    DTYPES: ClassVar[Mapping[str, Any]] = {
+        "images": None,
+        "joints": np.float32,
+        "visible": np.int8,
+        "center": np.float32,
+        "scale": np.float32,
+        "enlarge": np.float32,
+        "shift": np.float32,
+        "norm": np.float32,
+        "index": np.int64,
+        "person_id": np.int64,
+    }
 
     name: str
     skeleton: Skeleton
@@ -73,17 +87,9 @@ class Annotations:
     index: np.ndarray
     person_id: np.ndarray
 
-    def __post_init__(self) -> None:
-        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
-            for field, dtype in _DTYPES.items():
-                object.__setattr__(self, field, np.ascontiguousarray(getattr(self, field), dtype))
-        self._check()
-        for field in _ARRAYS:
-            object.__setattr__(self, field, _share(getattr(self, field)))
-
     def _check(self) -> None:
         count, joints = len(self.images), self.skeleton.num_joints
-        for field in _ARRAYS:
+        for field in self.DTYPES:
             shape = {"joints": (count, joints, 2), "visible": (count, joints), "center": (count, 2)}
             expected = shape.get(field, (count,))
             found = getattr(self, field).shape
@@ -105,9 +111,9 @@ class Annotations:
         return self.root / self.images[index].decode()
 
     def person(self, index: int) -> Person:
-        """Person `index` with the picture read from disk. Raises BadImage if that fails."""
+        """Person `index`. The picture is not read yet."""
         return Person(
-            read_image(self.path(index)),
+            partial(read_reduced, self.path(index)),
             self.joints[index],
             self.visible[index],
             self.center[index],
@@ -123,7 +129,7 @@ class Annotations:
 
     def select(self, rows: np.ndarray, name: str | None = None) -> "Annotations":
         """The people at `rows` (indices or a mask), in that order."""
-        chosen: dict[str, Any] = {field: getattr(self, field)[rows] for field in _ARRAYS}
+        chosen: dict[str, Any] = {field: getattr(self, field)[rows] for field in self.DTYPES}
         return replace(self, name=name or self.name, **chosen)
 
     def with_skeleton(self, target: Skeleton) -> "Annotations":
@@ -137,55 +143,6 @@ class Annotations:
         joints = np.where(known[:, None], self.joints[:, source], 0)
         visible = np.where(known, self.visible[:, source], UNLABELLED)
         return replace(self, skeleton=target, joints=joints, visible=visible)
-
-    # Arrays travel to spawned workers as handles of their shared memory, not as copies.
-    def __getstate__(self) -> dict[str, Any]:
-        state = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {key: _memory(value) if key in _ARRAYS else value for key, value in state.items()} | {
-            "dtypes": {key: (state[key].dtype.str, state[key].shape) for key in _ARRAYS}
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        layouts = state.pop("dtypes")
-        for key, value in state.items():
-            if key in layouts:
-                dtype, shape = layouts[key]
-                value = value.numpy().view(dtype).reshape(shape)
-            object.__setattr__(self, key, value)
-
-
-_DTYPES: dict[str, Any] = {
-    "joints": np.float32,
-    "visible": np.int8,
-    "center": np.float32,
-    "scale": np.float32,
-    "enlarge": np.float32,
-    "shift": np.float32,
-    "norm": np.float32,
-    "index": np.int64,
-    "person_id": np.int64,
-}
-_ARRAYS = ("images", *_DTYPES)
-
-
-def _bytes(array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1).view(np.uint8)
-
-
-def _share(array: np.ndarray) -> np.ndarray:
-    """The same array in shared memory; an empty one, which has none, as it is."""
-    if not array.size:
-        return array
-    memory = torch.from_numpy(_bytes(np.ascontiguousarray(array)).copy()).share_memory_()
-    return memory.numpy().view(array.dtype).reshape(array.shape)
-
-
-def _memory(array: np.ndarray) -> torch.Tensor:
-    """The tensor whose shared memory a whole array lies in; numpy keeps it as the base of its views."""
-    owner: Any = array
-    while isinstance(owner, np.ndarray):
-        owner = owner.base
-    return owner if isinstance(owner, torch.Tensor) else torch.from_numpy(_bytes(array))
 
 
 def refuse_people(bad: Any, name: str, images: np.ndarray, what: str) -> None:

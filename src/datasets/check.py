@@ -1,6 +1,7 @@
 """Whether the files of a release are complete, readable and within range: `data/prepare.py --check`."""
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from src.datasets import readers
 from src.datasets.affine import PERSON_PIXELS
 from src.datasets.annotations import HIDDEN, UNLABELLED, Annotations
 from src.datasets.images import BadImage, read_image
+from src.datasets.scene_annotations import SceneAnnotations
 from src.errors import UserError
 from src.utils.progress import Progress
 
@@ -44,25 +46,28 @@ def check(dataset: str, data_dir: Path) -> Report:
     report = Report()
     release = readers.release(dataset)
     splits: dict[str, Annotations] = {}
+    scenes: list[SceneAnnotations] = []
     for split in release.splits:
         try:
             splits[split] = readers.read(dataset, data_dir, split)
+            if release.scenes:
+                scenes.append(release.scenes(data_dir, split, readers.VALID_SHARE))
         except UserError as error:
             report.problems.append(str(error))
-    sizes = _check_pictures(splits, report, release.how_to_get(data_dir))
+    sizes = _check_pictures([*splits.values(), *scenes], report, release.how_to_get(data_dir))
     for people in splits.values():
         _check_people(people, sizes, report)
+    for record in scenes:
+        _check_scenes(record, sizes, report)
     _check_overlap(splits, report)
     return report
 
 
 def _check_pictures(
-    splits: dict[str, Annotations], report: Report, how_to_get: str
+    records: Sequence[Annotations | SceneAnnotations], report: Report, how_to_get: str
 ) -> dict[str, tuple[int, int]]:
     """Width and height of all pictures that can be decoded; what cannot be goes into the report."""
-    paths = sorted(
-        {os.path.join(people.root, name.decode()) for people in splits.values() for name in people.images}
-    )
+    paths = sorted({path for record in records for path in _paths(record)})
     missing = [path for path in paths if not os.path.isfile(path)]
     report.add("missing pictures", missing, how_to_get)
     present = sorted(set(paths) - set(missing))
@@ -91,7 +96,7 @@ def _picture_size(path: str) -> tuple[int, int] | str:
 def _check_people(people: Annotations, sizes: dict[str, tuple[int, int]], report: Report) -> None:
     """The facts of one split, and the people whose box shows nothing of the picture."""
     unknown = (np.inf, np.inf)
-    size = np.array([sizes.get(os.path.join(people.root, name.decode()), unknown) for name in people.images])
+    size = np.array([sizes.get(path, unknown) for path in _paths(people)])
     labelled = people.visible > UNLABELLED
     outside = labelled & ((people.joints < 0) | (people.joints > size[:, None])).any(2)
     center = people.center + np.stack([np.zeros(len(people)), people.shift * people.scale], 1)
@@ -110,6 +115,23 @@ def _check_people(people: Annotations, sizes: dict[str, tuple[int, int]], report
     )
 
 
+def _check_scenes(record: SceneAnnotations, sizes: dict[str, tuple[int, int]], report: Report) -> None:
+    """The facts of the pictures of one split, and those whose size is not the annotated one."""
+    paths = _paths(record)
+    wrong = [
+        f"{path} ({width} x {height})"
+        for path, (width, height) in zip(paths, record.size.tolist(), strict=True)
+        if sizes.get(path, (width, height)) != (width, height)
+    ]
+    report.add(f"pictures of {record.name} not as large as annotated", wrong, "correct the annotations")
+    crowds, labelled = record.crowd.sum(), record.labelled.sum()
+    people, pictures = len(record.crowd) - crowds, (record.counts > 0).sum()
+    report.facts.append(
+        f"{record.name}: {len(record):,} pictures, {pictures:,} of them with labelled people;"
+        f" {people:,} people, {people - labelled:,} of them without labelled joints; crowds: {crowds:,}"
+    )
+
+
 def _identity(people: Annotations) -> np.ndarray:
     """Numbers (N, K) that are equal for people with the same picture, box and joints."""
     picture = np.unique(people.images, return_inverse=True)[1]
@@ -122,6 +144,10 @@ def _check_overlap(splits: dict[str, Annotations], report: Report) -> None:
     if "train" not in splits:
         return
     for split in [split for split in splits if split != "train"]:
-        shared = np.intersect1d(splits["train"].images, splits[split].images)
-        names = [name.decode() for name in shared]
-        report.add(f"pictures in both train and {split}", names, "take them out of one of the two")
+        shared = set(_paths(splits["train"])) & set(_paths(splits[split]))
+        report.add(f"pictures in both train and {split}", sorted(shared), "take them out of one of the two")
+
+
+def _paths(record: Annotations | SceneAnnotations) -> list[str]:
+    """Where the picture of each row of a record lies."""
+    return [os.path.join(record.root, name.decode()) for name in record.images]

@@ -4,12 +4,9 @@ The device makes floats, colours and targets of them (src/datasets/targets.py).
 """
 
 import itertools
-import signal
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
@@ -18,17 +15,20 @@ from src.datasets import affine
 from src.datasets.annotations import People, Person
 from src.datasets.augmentation import Augmentation, Draw
 from src.datasets.images import BadImage
+from src.datasets.workers import Workers, at_row, served
 from src.errors import UserError
 
 Batch = dict[str, Any]
 Key = tuple[int, int]  # (which time through the data, which person)
+
+NOBODY = -1  # visibility of a joint that is not of a person
 
 
 class PersonCrops(Dataset):
     """One person a sample, cropped to a square of `input_res` pixels.
 
     A sample is a dict: image (R, R, 3) uint8 RGB; joints (J, 2) float32 in crop pixels; visible (J,) int8;
-    color (3,) float32; inverse (2, 3) float64 from crop to picture; and, for metrics, truth (J, 2) float32 in
+    color (3,) float32; matrix (2, 3) float64 from picture to crop; and, for metrics, truth (J, 2) float32 in
     picture pixels, norm and scale float32, row int64. It depends on (seed, pass, row) alone: not on the
     workers, nor on where a run was resumed. A picture that cannot be read becomes its message (a str).
     """
@@ -47,27 +47,35 @@ class PersonCrops(Dataset):
 
     def __getitem__(self, key: Key) -> Batch | str:
         times, row = key
-        try:
-            person = self.people.person(row)
-        except BadImage as error:
-            return str(error)
+        at_row(row)
         draw = Draw()
         if self.augmentation:
             draw = self.augmentation.draw(np.random.default_rng((self.seed, times, row)))
-        return self.crop(person, draw) | {"row": np.int64(row)}
+        try:
+            return self.crop(self.people.person(row), draw) | {"row": np.int64(row)}
+        except BadImage as error:
+            return str(error)
+
+    def where(self, row: int) -> str:
+        """Person `row` in words."""
+        images = getattr(self.people, "images", None)  # synthetic people have none
+        picture = "" if images is None else f" ({images[row].decode(errors='replace')})"
+        return f"person {row} of {self.people.name}{picture}"
 
     def crop(self, person: Person, draw: Draw) -> Batch:
-        """The sample of one person under the given factors."""
-        center = person.center + np.array([0, person.shift * person.scale])
+        """The sample of one person under the given factors. Raises BadImage."""
+        x, y = person.center.tolist()
+        center = x, y + person.shift * person.scale
         scale = person.scale * person.enlarge * draw.scale
         matrix = affine.crop_matrix(center, scale, self.input_res, draw.rotation, draw.flip)
+        pixels, reduction = person.read(affine.shrinkage(matrix))
         order = self.flip_order if draw.flip else slice(None)
         return {
-            "image": affine.warp(person.image, matrix, self.input_res),
+            "image": affine.warp(pixels, affine.from_reduced(matrix, reduction), self.input_res),
             "joints": affine.apply(matrix, person.joints)[order].astype(np.float32),
             "visible": person.visible[order],
             "color": np.array(draw.color, np.float32),
-            "inverse": affine.invert(matrix),
+            "matrix": matrix,
             "truth": person.joints[order],
             "norm": np.float32(person.norm),
             "scale": np.float32(person.scale),
@@ -106,62 +114,80 @@ def in_order(people: int, batch_size: int, batches: int = 0) -> list[list[Key]]:
     return [keys[first : first + batch_size] for first in range(0, len(keys), batch_size)]
 
 
-def load(crops: PersonCrops, batches: Any, workers: int, device: torch.device) -> DataLoader:
+def load(crops: Dataset, batches: Any, workers: int, device: torch.device) -> DataLoader:
     """A loader of `batches` (lists of keys) with that many worker processes."""
     return DataLoader(
         crops,
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=collate,
-        worker_init_fn=_start_worker,
+        worker_init_fn=Workers(workers),
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # a worker's seed is not used; the global state stays untouched
     )
 
 
 def collate(samples: list[Batch | str]) -> Batch:
-    """One batch of tensors. "bad" holds the messages of the pictures left out; a batch may hold only that."""
+    """One batch of tensors, from samples and the messages of pictures that cannot be read.
+
+    "taken" is the number of both, "bad" holds the messages; a batch may have nothing else.
+    """
     good = [sample for sample in samples if not isinstance(sample, str)]
-    bad = [sample for sample in samples if isinstance(sample, str)]
-    return (default_collate(good) if good else {}) | {"bad": bad}
+    batch = _Parcel(bad=[sample for sample in samples if isinstance(sample, str)], taken=len(samples))
+    for key in good[0] if good else ():
+        values = [sample[key] for sample in good]
+        # torch's own lays them into shared memory at once, if this is a worker; it is slow for what is small
+        batch[key] = default_collate(values) if key == "image" else torch.from_numpy(np.stack(values))
+    return batch
+
+
+class _Parcel(dict[str, Any]):
+    """A batch that comes out of a worker with its pictures in shared memory and all else by value.
+
+    To hand over shared memory takes as long as to prepare a picture, whatever is in it.
+    """
+
+    def __reduce__(self) -> Any:
+        tensors = {key: value for key, value in self.items() if torch.is_tensor(value) and key != "image"}
+        return _unpack, (dict(self) | {key: value.numpy() for key, value in tensors.items()},)
+
+
+def _unpack(parcel: Batch) -> Batch:
+    return {key: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for key, v in parcel.items()}
 
 
 def readable(loader: DataLoader, skip_bad_images: bool, left_out: list[str]) -> Iterator[Batch]:
-    """The batches of a loader without those that hold no picture.
+    """The batches of a loader without those that hold no picture, whose people the next one takes over.
 
     The message of each picture that cannot be read is added to `left_out`. Raises UserError with the first
     one unless `skip_bad_images`, and if none can be read in a whole pass.
     """
-    found, in_vain = False, 0
-    for batch in _start(loader):
+    taken = 0
+    for batch in served(loader):
         if batch["bad"] and not skip_bad_images:
             raise UserError(f"{batch['bad'][0]}; --skip-bad-images leaves such pictures out")
         left_out += batch["bad"]
+        taken += batch["taken"]
         if "image" in batch:
-            found, in_vain = True, 0
-            yield batch
-        else:
-            in_vain += len(batch["bad"])
-            if in_vain >= len(loader.dataset):  # type: ignore[arg-type]
-                break
-    if in_vain and (not found or in_vain >= len(loader.dataset)):  # type: ignore[arg-type]
-        raise UserError(f"none of the pictures can be read: {left_out[-1]}")
+            yield batch | {"taken": taken}
+            taken = 0
+        elif taken >= len(loader.dataset):  # type: ignore[arg-type]
+            raise nothing_readable(left_out)
 
 
-def _start(loader: DataLoader) -> Iterator[Batch]:
-    """Start the workers of a loader. Ctrl-C is for the main process, which ends them, and not for them.
+def nothing_readable(left_out: list[str]) -> UserError:
+    """What to raise where all pictures were left out."""
+    return UserError(f"none of the pictures can be read: {left_out[-1]}")
 
-    Processes begin with the signals ignored that are ignored here, so it does not stop them while they start.
+
+def in_step(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
+    """Batches of `readable` with a filler for each that it has left out, so that all take `size` people.
+
+    Of processes that learn together each so has a batch for every step. A filler is a copy of one in which
+    nobody counts: all joints have the visibility NOBODY.
     """
-    if loader.num_workers == 0 or threading.current_thread() is not threading.main_thread():
-        return iter(loader)
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        return iter(loader)
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _start_worker(_: int) -> None:
-    cv2.setNumThreads(0)  # the workers are the threads
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Windows it is not handed down
+    for batch in batches:
+        nobody = torch.full_like(batch["visible"], NOBODY)
+        for _ in range(batch["taken"] // size - 1):
+            yield batch | {"visible": nobody, "taken": size}
+        yield batch | {"taken": size}

@@ -1,17 +1,18 @@
-"""Opening the files of releases: damaged or foreign ones become one clear line; nothing in them is run."""
+"""Opening the files of releases: damaged or foreign ones become one clear line; nothing in them is run.
+
+SciPy and h5py are slow to import, and most runs need one of them or none: each function imports its own.
+"""
 
 import json
 import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
-import scipy.io
 
 from src.errors import UserError
 from src.utils.files import replacing
@@ -27,6 +28,8 @@ def load_mat(
     `options` are those of scipy.io.loadmat. Raises UserError if the file cannot be read or lacks one of
     `fields`.
     """
+    import scipy.io
+
     try:
         content = scipy.io.loadmat(path, variable_names=[*fields, *optional], **options)
     except NotImplementedError:
@@ -41,6 +44,8 @@ def load_h5(path: Path, fields: Sequence[str], optional: Sequence[str] = ()) -> 
 
     Raises UserError if the file cannot be read or lacks one of `fields`.
     """
+    import h5py
+
     try:
         with h5py.File(path, "r") as file:
             found = [key for key in (*fields, *optional) if isinstance(file.get(key), h5py.Dataset)]
@@ -50,10 +55,16 @@ def load_h5(path: Path, fields: Sequence[str], optional: Sequence[str] = ()) -> 
     return _require(content, fields, path)
 
 
-def load_json(path: Path) -> Any:
-    """The content of a JSON file; UserError if it cannot be read."""
+def load_json(path: Path, edit: Callable[[bytearray], None] | None = None) -> Any:
+    """The content of a JSON file; UserError if it cannot be read.
+
+    edit: changes its text before, and may leave line breaks within strings.
+    """
     try:
-        return json.loads(path.read_bytes())
+        text = bytearray(path.read_bytes())
+        if edit:
+            edit(text)
+        return json.loads(text, strict=edit is None)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -70,6 +81,8 @@ def load_lines(path: Path) -> list[str]:
 
 def save_h5(path: Path, content: Mapping[str, np.ndarray]) -> None:
     """Write arrays as an HDF5 file: wholly, or not at all. UserError if the folder cannot be written."""
+    import h5py
+
     with replacing(path) as unfinished, h5py.File(unfinished, "w") as file:
         for key, array in content.items():
             file.create_dataset(key, data=array)
@@ -77,6 +90,8 @@ def save_h5(path: Path, content: Mapping[str, np.ndarray]) -> None:
 
 def save_mat(path: Path, content: Mapping[str, Any]) -> None:
     """Write arrays as a MATLAB file: wholly, or not at all. UserError if the folder cannot be written."""
+    import scipy.io
+
     with replacing(path) as unfinished:
         scipy.io.savemat(unfinished, content, appendmat=False, do_compression=True, oned_as="column")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from src.datasets.annotations import UNLABELLED, Annotations
+from src.datasets.scene_annotations import SceneAnnotations
 from src.datasets.skeletons import Skeleton
 from src.errors import UserError
 
@@ -20,7 +21,8 @@ class Release:
     dataset: the name on command lines. source: what to download, and where from. layout: what must then lie
     in the data folder. read(data_dir, split, valid_share): the annotations of one of the `splits`.
     prepare(data_dir): makes the files that the reader wants of those that were downloaded, unless they are
-    there; returns a line that says what it did.
+    there; returns a line that says what it did. scenes(data_dir, split, valid_share): the whole pictures of a
+    split with everybody in them, for releases that annotate several people a picture.
     """
 
     dataset: str
@@ -29,6 +31,7 @@ class Release:
     read: Callable[[Path, str, float], Annotations]
     prepare: Callable[[Path], str]
     splits: tuple[str, ...] = SPLITS
+    scenes: Callable[[Path, str, float], SceneAnnotations] | None = None
 
     def find(self, data_dir: Path, candidates: Iterable[str]) -> Path:
         """The first of the candidates, paths relative to `data_dir`, that exists.

@@ -69,8 +69,9 @@ def _each(
         heatmaps = heatmaps_of(network, images, flip_order)
         points, score = (part.cpu().numpy() for part in decode(heatmaps))
         stride = images.shape[-1] / heatmaps.shape[-1]
-        known = {key: batch[key].numpy() for key in ("inverse", "row", "truth", "visible", "norm", "scale")}
-        coords = affine.apply(known.pop("inverse"), points * stride).astype(np.float32)
+        known = {key: batch[key].numpy() for key in ("matrix", "row", "truth", "visible", "norm", "scale")}
+        to_picture = affine.invert(known.pop("matrix"))
+        coords = affine.apply(to_picture, points * stride).astype(np.float32)
         yield Found(coords, points, batch["joints"].numpy() / stride, score, **known)
 
 

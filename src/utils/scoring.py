@@ -77,7 +77,7 @@ def draw(found: Found, people: People, count: int, path: Path) -> None:
     rows = np.unique(np.linspace(0, len(found.row) - 1, min(count, len(found.row))).round().astype(int))
     crops = PersonCrops(people, 256)
     samples = [crops.crop(people.person(int(found.row[row])), Draw()) for row in rows]
-    matrices = affine.invert(np.stack([sample["inverse"] for sample in samples]))
+    matrices = np.stack([sample["matrix"] for sample in samples])
     grid = prediction_grid(
         [sample["image"] for sample in samples],
         affine.apply(matrices, found.coords[rows]),

@@ -83,3 +83,39 @@ def test_outside_of_the_picture_is_black() -> None:
     crop = affine.warp(picture, affine.crop_matrix(np.array([25.0, 25.0]), 0.5, 100), 100)
     assert crop[50, 50].tolist() == [200, 200, 200]
     assert crop[2, 2].tolist() == [0, 0, 0]
+
+
+def smooth_noise(height: int, width: int) -> np.ndarray:
+    noise = np.random.default_rng(4).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    return cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 4), None, 0, 255, cv2.NORM_MINMAX)
+
+
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+def test_matrix_from_a_reduced_picture(reduction: int) -> None:
+    matrix = affine.crop_matrix(np.array([250.0, 180.0]), 3.0, 64, rotation=20, flip=True)
+    points = np.random.default_rng(5).uniform(0, 400, (20, 2))
+    found = affine.apply(affine.from_reduced(matrix, reduction), points / reduction)
+    np.testing.assert_allclose(found, affine.apply(matrix, points), atol=1e-9)
+    assert affine.shrinkage(affine.from_reduced(matrix, reduction)) == pytest.approx(600 / 64 / reduction)
+
+
+@pytest.mark.parametrize("shrink, step", [(2.0, 2), (3.7, 2), (4.1, 4), (9.0, 8)])
+def test_a_shrinking_warp_is_a_mean_over_squares_and_one_warp(shrink: float, step: int) -> None:
+    """As if the whole picture were averaged; also where the crop goes beyond an edge."""
+    picture = smooth_noise(384, 512)  # multiples of every step
+    matrix = affine.crop_matrix(np.array([200.0, 330.0]), 48 * shrink / 200, 48, rotation=-15)
+    small = cv2.resize(picture, (512 // step, 384 // step), interpolation=cv2.INTER_AREA)
+    expected = plain_warp(small, affine.from_reduced(matrix, step), 48)
+    difference = np.abs(affine.warp(picture, matrix, 48).astype(int) - expected)
+    assert difference.max() <= 8 and difference.mean() < 0.5  # positions are rounded to 1/32 pixel
+
+
+@pytest.mark.parametrize("height, width", [(301, 403), (303, 401), (1001, 777)])
+def test_shrinking_reaches_every_edge(height: int, width: int) -> None:
+    """Sides that are no multiple of a square: white to the last pixel, black beyond, nothing moved."""
+    picture = np.full((height, width, 3), 255, np.uint8)
+    matrix = affine.crop_matrix(np.array([width / 2, height / 2]), max(height, width) / 200, 100)
+    crop = affine.warp(picture, matrix, 100)[..., 0] / 255
+    # bilinear sampling blurs edges and keeps their place; a lost strip of 3 pixels would be 7 in 1000
+    assert crop.sum() == pytest.approx(100**2 * min(height, width) / max(height, width), rel=3e-3)
+    np.testing.assert_allclose(crop, crop[::-1, ::-1], atol=1 / 255)

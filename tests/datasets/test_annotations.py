@@ -84,10 +84,10 @@ def test_people_without_joints_are_named(people: Annotations) -> None:
 
 def test_person_comes_with_the_picture(people: Annotations) -> None:
     person = people.person(1)
-    assert person.image.shape == (HEIGHT, WIDTH, 3)
+    assert person.read(1).pixels.shape == (HEIGHT, WIDTH, 3)
     assert (person.joints == people.joints[1]).all() and person.scale == 2 and person.enlarge == 1.25
     with pytest.raises(UserError, match=r"a\.jpg is missing"):
-        people.person(0)
+        people.person(0).read(1)
 
 
 def test_select_keeps_order(people: Annotations) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.datasets.images import BadImage, read_image
+from src.datasets.images import BadImage, read_image, read_reduced
 
 RED, GREEN, BLUE = (250, 20, 30), (20, 200, 40), (10, 30, 240)
 
@@ -109,3 +109,63 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes | None, me
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadImage, match="cannot be read"):
         read_image(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("shrink", "reduction"), [(0.5, 1), (1.99, 1), (2, 2), (3.9, 2), (4, 4), (7.9, 4), (8.1, 8), (100, 8)]
+)
+def test_a_jpeg_is_reduced_as_far_as_it_will_be_shrunk(
+    tmp_path: Path, flag: np.ndarray, shrink: float, reduction: int
+) -> None:
+    Image.fromarray(flag).save(tmp_path / "a.jpg")
+    picture = read_reduced(tmp_path / "a.jpg", shrink)
+    assert picture.reduction == reduction
+    assert picture.pixels.shape == (48 // reduction, 96 // reduction, 3) and picture.pixels.flags.c_contiguous
+
+
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+@pytest.mark.parametrize("size", [(240, 200), (237, 203)])
+def test_pixels_of_a_reduced_jpeg_are_the_means_of_squares(
+    tmp_path: Path, size: tuple[int, int], reduction: int
+) -> None:
+    """Also where a side is no multiple: pixel k covers [k r, (k + 1) r) and nothing is shifted."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    slopes = np.stack([x, y, 255 - x], 2).astype(np.uint8)  # a shift by one pixel changes a value by 1
+    Image.fromarray(slopes).save(tmp_path / "a.jpg", quality=100, subsampling=0)
+    found = read_reduced(tmp_path / "a.jpg", reduction).pixels
+    assert found.shape == (-(-size[0] // reduction), -(-size[1] // reduction), 3)
+    rows, columns = size[0] // reduction, size[1] // reduction  # of whole squares
+    whole = slopes[: rows * reduction, : columns * reduction]
+    means = whole.reshape(rows, reduction, columns, reduction, 3).mean((1, 3))
+    difference = found[:rows, :columns] - means
+    # every value is rounded, and all means end in a half; a shift by a pixel of the file would be 1
+    assert np.abs(difference).mean() < 0.6 and np.abs(difference.mean((0, 1))).max() < 0.45
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_grey_and_cmyk_are_reduced_to_rgb(tmp_path: Path, flag: np.ndarray, mode: str) -> None:
+    Image.fromarray(flag).convert(mode).save(tmp_path / "a.jpg", quality=95)
+    whole, half = read_image(tmp_path / "a.jpg"), read_reduced(tmp_path / "a.jpg", 2).pixels
+    assert half.shape == (24, 48, 3)
+    assert np.abs(half[[4, 12, 20], 24].astype(int) - centres(whole)).max() <= 2  # JPEG's rounding
+
+
+def test_orientation_tag_is_ignored_in_reduced_pictures(tmp_path: Path, flag: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(flag).save(tmp_path / "a.jpg", exif=exif)
+    assert read_reduced(tmp_path / "a.jpg", 4).pixels.shape == (12, 24, 3)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".bmp"])
+def test_what_is_no_jpeg_is_read_whole(tmp_path: Path, flag: np.ndarray, suffix: str) -> None:
+    Image.fromarray(flag).save(tmp_path / f"a{suffix}")
+    picture = read_reduced(tmp_path / f"a{suffix}", 4)
+    assert picture.reduction == 1 and picture.pixels.shape == flag.shape
+
+
+def test_broken_jpegs_are_refused_at_any_size(tmp_path: Path, flag: np.ndarray) -> None:
+    Image.fromarray(flag).save(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-30])
+    with pytest.raises(BadImage, match="cut short"):
+        read_reduced(tmp_path / "a.jpg", 4)

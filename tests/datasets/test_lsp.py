@@ -52,7 +52,7 @@ def test_lsp_is_read_without_pictures(tmp_path: Path) -> None:
     train = readers.read("lsp", tmp_path, "train")
     assert np.isfinite(train.norm).all()
     with pytest.raises(UserError, match=r"im0001\.jpg is missing"):
-        train.person(0)
+        train.person(0).read(1)
 
 
 def test_lspet_flag_means_labelled(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_pictures_of_both_releases_in_one_folder(tmp_path: Path) -> None:
     (tmp_path / "LSP" / "joints.mat").rename(tmp_path / "LSP" / "lspet_joints.mat")
     make_lsp(tmp_path / "LSP")
     for dataset in ("lsp", "lspet"):
-        assert readers.read(dataset, tmp_path, "train").person(0).image.shape == (HEIGHT, WIDTH, 3)
+        assert readers.read(dataset, tmp_path, "train").person(0).read(1).pixels.shape == (HEIGHT, WIDTH, 3)
 
 
 def test_the_other_release_is_recognised(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_pictures_are_found(tmp_path: Path) -> None:
     for split in ("train", "valid", "test"):
         people = readers.read("lsp_mpii", tmp_path, split)
         for row in range(len(people)):
-            assert people.person(row).image.ndim == 3
+            assert people.person(row).read(1).pixels.ndim == 3
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from src.datasets import readers
 from src.datasets.files import decode_names
 from src.errors import UserError
 from tests.releases import (
+    make_coco,
     make_lsp,
     make_lsp_mpii,
     make_lspet,
@@ -29,6 +30,7 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "lspet": make_lspet,
     "mpii": lambda folder: write_mpii_h5(folder, baked=True),
     "lsp_mpii": make_lsp_mpii,
+    "coco": make_coco,
 }
 
 
@@ -83,6 +85,7 @@ DAMAGED = {
     "official": (write_mpii_official, "mpii", "mpii_human_pose_v1_u12_1.mat"),
     "json": (write_mpii_flagged_json, "mpii", "mpii_annotations.json"),
     "lsp_mpii": (make_lsp_mpii, "lsp_mpii", "lsp_mpii.h5"),
+    "coco": (make_coco, "coco", "annotations/person_keypoints_train2017.json"),
 }
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from src.datasets.targets import gaussian_heatmaps, target_cells, to_images
+from src.datasets.targets import gaussian_heatmaps, people_heatmaps, target_cells, to_images
 
 
 def plain_heatmap(cell: tuple[int, int], size: int, sigma: float, radius: int) -> torch.Tensor:
@@ -49,8 +49,42 @@ def test_cells_are_floored_and_joints_outside_or_unlabelled_have_no_target() -> 
     assert has_target.tolist() == [[True, True, False, False, False]]
 
 
+def test_a_cell_outside_has_an_empty_map() -> None:
+    cells, nowhere = torch.tensor([[[-5, 3], [2, 99]]]), torch.zeros(1, 2, dtype=torch.bool)
+    assert not gaussian_heatmaps(cells, nowhere, 8, 1.0, 3).any()
+
+
 def test_images_are_scaled_coloured_and_clamped() -> None:
     image = torch.full((1, 2, 2, 3), 200, dtype=torch.uint8)
     images = to_images(image, torch.tensor([[1.0, 0.5, 1.4]]))
     assert images.shape == (1, 3, 2, 2)
     torch.testing.assert_close(images[0, :, 0, 0], torch.tensor([200 / 255, 100 / 255, 1.0]))
+    torch.testing.assert_close(to_images(image), torch.full((1, 3, 2, 2), 200 / 255))
+    assert (image == 200).all() and to_images(image).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("sigma, radius", [(1.0, 3), (2.0, 6)])
+def test_of_several_people_the_largest_counts(sigma: float, radius: int) -> None:
+    """Near each other, on one cell, at the edges, unlabelled; and a picture of nobody."""
+    cells = torch.tensor([[[5, 9], [0, 0]], [[7, 10], [15, 15]], [[5, 9], [3, 3]]])
+    labelled = torch.tensor([[True, True], [True, True], [True, False]])
+    batch = torch.stack([labelled, torch.zeros_like(labelled)])
+    heatmaps = people_heatmaps(cells.expand(2, -1, -1, -1), batch, 16, sigma, radius)
+    assert heatmaps.shape == (2, 2, 16, 16) and not heatmaps[1].any()
+    for joint in range(2):
+        people = [
+            plain_heatmap((int(x), int(y)), 16, sigma, radius)
+            for (x, y), counts in zip(cells[:, joint], labelled[:, joint], strict=True)
+            if counts
+        ]
+        torch.testing.assert_close(heatmaps[0, joint], torch.stack(people).amax(0), rtol=1e-6, atol=1e-7)
+    one_by_one = gaussian_heatmaps(cells, labelled, 16, sigma, radius).amax(0)
+    torch.testing.assert_close(heatmaps[0], one_by_one, rtol=0, atol=0)
+
+
+def test_cells_beyond_the_map_and_empty_slots_leave_nothing() -> None:
+    joints = torch.tensor([[[[-1.0, 5.0], [float("nan"), 2.0]], [[70.0, 2.0], [0.0, 0.0]]]])
+    visible = torch.tensor([[[2, 0], [1, 0]]], dtype=torch.int8)
+    cells, labelled = target_cells(joints, visible, input_res=64, size=16)
+    assert cells.shape == (1, 2, 2, 2) and not labelled.any()
+    assert not people_heatmaps(cells, labelled, 16, 2.0, 6).any()

@@ -3,9 +3,13 @@
 import numpy as np
 
 from src.datasets.annotations import Person
+from src.datasets.images import Picture
+from src.datasets.outlines import bounds
+from src.datasets.scene_annotations import Scene, SceneAnnotations, record_scenes
 from src.datasets.skeletons import Skeleton
 from src.datasets.synth.body import LANDMARK_NAMES
-from src.datasets.synth.scene import OUTSIDE, sample_scene
+from src.datasets.synth.group import MOST, sample_count, sample_group
+from src.datasets.synth.scene import EXTRAS, OUTSIDE, VISIBLE, sample_scene
 from src.errors import UserError, suggest
 
 SPLITS = ("train", "valid", "test")
@@ -13,19 +17,13 @@ POSES = ("all", "upright")
 ENLARGE = 1.25  # the box of a crop over the reference box
 JOINT_BOX = 1.1  # the reference box over the longest side of the box around the labelled joints
 HEAD_SIZE = 0.6  # of the diagonal of the head box: the length that PCKh divides by
+SMALLEST = 0.0015  # share of a picture below which what is seen of a person is hardly anything
 _PERSON_PIXELS = 200.0
 _SEED = 20111
 
 
-class SynthPeople:
-    """`size` people of a split, each in a picture of their own; no files, and nothing to download.
-
-    Person i depends on (split, i, resolution, poses) alone: on every machine the same joints, and with the
-    same versions of the libraries the same pixels. resolution: of the crops they are meant for; pictures are
-    an eighth larger. poses: "upright" for people who stand, walk or run, seen whole and from the front, which
-    is learnt sooner. All skeletons are read off the same bodies. norm is that of PCKh for MPII's joints, else
-    NaN.
-    """
+class _Synth:
+    """`size` samples of a split; no files, and nothing to download."""
 
     def __init__(
         self, split: str, size: int, skeleton: Skeleton, resolution: int = 256, poses: str = "all"
@@ -52,22 +50,79 @@ class SynthPeople:
     def __len__(self) -> int:
         return self._size
 
+    def _random(self, index: int, stream: int) -> np.random.Generator:
+        """The random state of a sample for one purpose. Raises IndexError outside 0 … len - 1."""
+        if not 0 <= index < self._size:
+            raise IndexError(f"{self.name} has {self._size} samples; there is no number {index}")
+        return np.random.default_rng((_SEED, self._split, index, stream))
+
+
+class SynthPeople(_Synth):
+    """`size` people of a split, each in a picture of their own.
+
+    Person i depends on (split, i, resolution, poses) alone: on every machine the same joints, and with the
+    same versions of the libraries the same pixels. resolution: of the crops they are meant for; pictures are
+    an eighth larger. poses: "upright" for people who stand, walk or run, seen whole and from the front, which
+    is learnt sooner. All skeletons are read off the same bodies. norm is that of PCKh for MPII's joints, else
+    NaN.
+    """
+
     def person(self, index: int) -> Person:
         """Person `index`, drawn anew each time. Raises IndexError outside 0 … len - 1."""
-        if not 0 <= index < self._size:
-            raise IndexError(f"{self.name} has {self._size} people; there is no number {index}")
-        geometry, look = (np.random.default_rng((_SEED, self._split, index, stream)) for stream in (0, 1))
-        picture, labels = sample_scene(geometry, look, self.resolution, self._upright).render()
-        points, visible = labels[0].points[self._joints], labels[0].visible[self._joints]
+        geometry, look = self._random(index, 0), self._random(index, 1)
+        picture, (labels,), _ = sample_scene(geometry, look, self.resolution, self._upright).render()
+        points, visible = labels.points[self._joints], labels.visible[self._joints]
         labelled = points[visible > OUTSIDE]
         low, high = labelled.min(0), labelled.max(0)
         return Person(
-            image=picture,
+            read=lambda _: Picture(picture),
             joints=points.astype(np.float32),
             visible=visible,
             center=((low + high) / 2).astype(np.float32),
             scale=JOINT_BOX * float((high - low).max()) / _PERSON_PIXELS,
             enlarge=ENLARGE,
             shift=0.0,
-            norm=HEAD_SIZE * labels[0].head_box if self.skeleton.name == "mpii" else float("nan"),
+            norm=HEAD_SIZE * labels.head_box if self.skeleton.name == "mpii" else float("nan"),
         )
+
+
+class SynthScenes(_Synth):
+    """`size` square pictures of a split, of `resolution` pixels a side, with one to MOST people each.
+
+    Scene i depends on (split, i, resolution, poses) alone, as SynthPeople's people do. A joint is 0 where it
+    is outside the picture, 1 where somebody or something hides it, 2 where it is seen; area and box are of
+    what is seen of a person. Who is hardly seen, and the small people who fill scenes, are ignored.
+    """
+
+    def scene(self, index: int) -> Scene:
+        """Scene `index`, drawn anew each time. Raises IndexError outside 0 … len - 1."""
+        geometry, look = self._random(index, 2), self._random(index, 3)
+        side = self.resolution
+        picture, labels, shown = sample_group(geometry, look, side, self._upright).render()
+        joints = np.stack([person.points[self._joints] for person in labels])
+        visible = np.stack([person.visible[self._joints] for person in labels])
+        areas = np.bincount(shown.ravel(), minlength=EXTRAS + 1)
+        area = areas[1 : len(labels) + 1]
+        seen = (visible == VISIBLE).any(1) & (area >= SMALLEST * side**2)
+        hardly = [EXTRAS, *(np.flatnonzero(~seen) + 1)]
+        return Scene(
+            read=lambda _: Picture(picture),
+            width=side,
+            height=side,
+            joints=joints[seen].astype(np.float32),
+            visible=visible[seen],
+            area=area[seen].astype(np.float64),
+            box=np.array([bounds(shown == number + 1) for number in np.flatnonzero(seen)]).reshape(-1, 4),
+            ignored=np.isin(shown, hardly) if areas[hardly].any() else None,
+        )
+
+    def beyond(self, limit: int) -> int:
+        """How many people there are beyond `limit` in their picture, at most: some may be hardly seen."""
+        if limit >= MOST:
+            return 0
+        counts = (sample_count(self._random(index, 2)) for index in range(self._size))
+        return sum(max(count - limit, 0) for count in counts)
+
+    def truth(self, rows: np.ndarray) -> SceneAnnotations:
+        """The annotations of the scenes at `rows`, which are drawn for it; who is ignored is one crowd."""
+        return record_scenes(self.name, self.skeleton, rows, (self.scene(int(row)) for row in rows))

@@ -40,7 +40,7 @@ def main() -> None:
 
 def _crop(person: Person, skeleton: Skeleton, resolution: int, joints: bool) -> np.ndarray:
     matrix = affine.crop_matrix(person.center, person.scale * person.enlarge, resolution)
-    crop = affine.warp(person.image, matrix, resolution)
+    crop = affine.warp(person.read(1).pixels, matrix, resolution)
     if joints:
         _draw_joints(crop, affine.apply(matrix, person.joints), person.visible, skeleton)
     return crop

@@ -57,19 +57,32 @@ class Layer(NamedTuple):
         covered[inside] = self.alpha[row[inside], column[inside]] > 127
         return covered
 
+    def mark(self, shown: np.ndarray, number: int) -> None:
+        """Write a number into `shown` (H, W) where the opaque part covers the picture."""
+        inside, part = _overlap(self, shown.shape)
+        shown[inside][self.alpha[part] > 127] = number
+
 
 def lay_over(picture: np.ndarray, layer: Layer) -> None:
     """Blends a layer into a picture (H, W, 3) uint8, in place; what lies outside the picture is cut off."""
-    height, width = picture.shape[:2]
-    left, top = max(layer.left, 0), max(layer.top, 0)
-    right = min(layer.left + layer.alpha.shape[1], width)
-    bottom = min(layer.top + layer.alpha.shape[0], height)
-    if right <= left or bottom <= top:
+    inside, part = _overlap(layer, picture.shape)
+    region = picture[inside]
+    if not region.size:
         return
-    part = (slice(top - layer.top, bottom - layer.top), slice(left - layer.left, right - layer.left))
-    region = picture[top:bottom, left:right]
     clear = cv2.merge([255 - layer.alpha[part]] * 3)
     cv2.add(cv2.multiply(region, clear, scale=1 / 255), layer.color[part], dst=region)
+
+
+_Region = tuple[slice, slice]  # rows, columns
+
+
+def _overlap(layer: Layer, shape: tuple[int, ...]) -> tuple[_Region, _Region]:
+    """Where a layer and a picture of that shape overlap: in the picture, and in the layer; maybe nowhere."""
+    height, width = layer.alpha.shape
+    left, top = max(layer.left, 0), max(layer.top, 0)
+    right, bottom = max(min(layer.left + width, shape[1]), left), max(min(layer.top + height, shape[0]), top)
+    rows, columns = (top - layer.top, bottom - layer.top), (left - layer.left, right - layer.left)
+    return (slice(top, bottom), slice(left, right)), (slice(*rows), slice(*columns))
 
 
 class Drawing(NamedTuple):

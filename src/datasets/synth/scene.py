@@ -21,6 +21,7 @@ CROP_SHARES = (0.7, 0.92)  # of the side of the picture that a crop around the p
 BOX_OVER_JOINTS = 1.375  # the side of a crop over the longest side of the box around the joints
 CUT_OFF = 0.1  # share of people whom the edge of the picture cuts off
 OUTSIDE, HIDDEN, VISIBLE = 0, 1, 2
+SCENERY, EXTRAS = 0, 255  # what a pixel shows; the numbers between are those of actors, from 1
 
 
 class Labels(NamedTuple):
@@ -42,6 +43,16 @@ class Actor:
     camera: Camera
 
 
+class Rendering(NamedTuple):
+    """A picture (side, side, 3) uint8 RGB, the labels of each actor, and what each pixel shows, (side, side)
+    uint8: SCENERY, EXTRAS (people without labels), or the number of an actor, from 1.
+    """
+
+    picture: np.ndarray
+    labels: list[Labels]
+    shown: np.ndarray
+
+
 @dataclass(frozen=True)
 class Scene:
     """Actors, nearest last, in a square picture of `side` pixels, with random states for all the rest: what
@@ -53,29 +64,32 @@ class Scene:
     cover: np.random.Generator
     look: np.random.Generator
 
-    def render(self) -> tuple[np.ndarray, list[Labels]]:
-        """The picture (side, side, 3) uint8 RGB and the labels of each actor. Draw a scene once: it uses up
-        the random states.
-        """
+    def render(self) -> Rendering:
+        """Draw the scene, once: that uses up the random states."""
         rng, first = self.look, self.actors[0].camera
         picture = _backdrop(rng, first, self.side)
+        shown = np.full(picture.shape[:2], SCENERY, np.uint8)
         light = _sample_light(rng)
         if rng.random() < 0.3:
             for layer in _people_behind(rng, first, self.side):
                 lay_over(picture, layer)
-        labels: list[Labels] = []
+                layer.mark(shown, EXTRAS)
         for actor in self.actors:
             if rng.random() < 0.6:
                 _cast_shadow(rng, picture, actor)
+        labels: list[Labels] = []
+        for number, actor in enumerate(self.actors, start=1):
             points, hidden, drawn = self._draw(actor, light)
             if drawn is not None:
                 lay_over(picture, drawn)
+                drawn.mark(shown, number)
                 labels = [_hide(earlier, drawn) for earlier in labels]
             labels.append(_label(actor, points, hidden, self.side))
-        for layer in _foreground(self.cover, labels[-1], self.side):
+        for layer, kind in _foreground(self.cover, labels[-1], self.side):
             lay_over(picture, layer)
+            layer.mark(shown, kind)
             labels = [_hide(earlier, layer) for earlier in labels]
-        return photograph(rng, picture), labels
+        return Rendering(photograph(rng, picture), labels, shown)
 
     def _draw(self, actor: Actor, light: Light) -> tuple[np.ndarray, np.ndarray, Layer | None]:
         camera, points = actor.camera, actor.body.points
@@ -153,7 +167,6 @@ def _backdrop(rng: np.random.Generator, camera: Camera, side: int) -> np.ndarray
     transform = np.concatenate([linear, offset[:, None]], axis=1)
     picture = warp_rgb(scene.picture, transform, side, border=cv2.BORDER_REFLECT_101)
     gain, lift = np.exp(rng.normal(0, 0.15)), rng.normal(0, 10)
-    picture = cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB)
     return cv2.convertScaleAbs(picture, alpha=gain, beta=max(lift, -4.0))
 
 
@@ -208,18 +221,18 @@ def _cast_shadow(rng: np.random.Generator, picture: np.ndarray, actor: Actor) ->
     picture[:] = multiplied(picture, factors)
 
 
-def _foreground(rng: np.random.Generator, labels: Labels, side: int) -> list[Layer]:
-    """Things and people before the actors: in one picture of five."""
+def _foreground(rng: np.random.Generator, labels: Labels, side: int) -> list[tuple[Layer, int]]:
+    """Things and people before the actors, in one picture of five, each with what it shows."""
     kind = rng.random()
     left, top = labels.points.min(0)
     right, bottom = labels.points.max(0)
     if kind < 0.14:
-        return [sample_occluder(rng, (left, top, right, bottom), side)]
+        return [(sample_occluder(rng, (left, top, right, bottom), side), SCENERY)]
     if kind < 0.2:
         height = max(right - left, bottom - top) * rng.uniform(0.8, 1.3)
         beside = rng.choice((-1.0, 1.0)) * rng.uniform(0.3, 0.6) * height
         foot = ((left + right) / 2 + beside, bottom + rng.uniform(0, 0.3) * height)
-        return [sample_bystander(rng, height, foot)]
+        return [(sample_bystander(rng, height, foot), EXTRAS)]
     return []
 
 
