@@ -8,7 +8,8 @@ python train.py -c name                               go on after an interruptio
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import opts
 
@@ -30,18 +31,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     from src.datasets.skeletons import skeleton as named_skeleton
     from src.datasets.targets import gaussian_heatmaps, target_cells, to_images
     from src.evaluation.accuracy import HeatmapAccuracy
-    from src.losses.heatmap import LOSSES
+    from src.losses.heatmap import LOSSES, joint_weights
     from src.models.checkpoint import describe
+    from src.models.layers import PoseNetwork
+    from src.utils import distributed
     from src.utils.device import autocast, choose_device, compiled, place
     from src.utils.experiment import Experiment
     from src.utils.files import write_json
     from src.utils.optimization import Update, build_optimizer, parts_of
+    from src.utils.processes import is_main, join, own_share
     from src.utils.single_person import final_predictions, start_from, validate_heatmaps
     from src.utils.speed import settle
     from src.utils.training import Row, Run, fit, introduce, iterations
 
-    experiment = Experiment(args, opts.TASK)
     device = choose_device(args.device)
+    join(device)
+    experiment = Experiment(args, opts.TASK)
     torch.manual_seed(args.seed)
 
     # data
@@ -57,7 +62,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     skeleton = people.skeleton
     network = models.build(args.arch, num_joints=skeleton.num_joints, **opts.network_config(args))
     start_from(network, args.load_model)
-    people_at_once, steps = -(-args.batch_size // args.accumulate), args.epochs * iterations(args, len(crops))
+    if args.sync_batchnorm:
+        distributed.synchronise(network, device)
+    people_at_once = math.ceil(own_share(args.batch_size) / args.accumulate)
+    steps = args.epochs * iterations(args, len(crops))
     speed = settle(args, network, device, people_at_once, steps)
     network.grad_checkpoint = args.grad_checkpoint == "always"
     place(network, device, args.channels_last)
@@ -68,21 +76,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     radius = args.target_radius or math.ceil(3 * args.sigma)
 
     def evaluate(
-        model: torch.nn.Module, images: Tensor, target: Tensor, weight: Tensor | None
+        model: torch.nn.Module, images: Tensor, target: Tensor, weight: Tensor, total: Tensor
     ) -> tuple[Tensor, Tensor]:
         outputs = model(images)
-        return outputs[-1], loss_function(outputs, target, weight)
+        return outputs[-1], loss_function(outputs, target, weight, total)
 
     evaluate = compiled(evaluate, args)
+    learner = distributed.parallel(network, evaluate)
 
-    def forward(model: torch.nn.Module, batch: Batch, accuracy: HeatmapAccuracy) -> Tensor:
-        """The loss of a batch on the device; the joints found go into `accuracy`."""
+    def supervised(batch: Batch) -> Batch:
+        """A batch on the device, with the cell of each joint, whether it has a target, and what it weighs."""
         cells, has_target = target_cells(batch["joints"], batch["visible"], args.input_res, size)
-        target = gaussian_heatmaps(cells, has_target, size, args.sigma, radius)
-        weight = (batch["visible"] > 0).float() if args.mask_unlabelled else None
+        weight = joint_weights(args.loss, batch["visible"], has_target, args.mask_unlabelled)
+        return batch | {"cells": cells, "has_target": has_target, "weight": weight}
+
+    def forward(
+        model: Callable[..., tuple[Tensor, Tensor]], batch: Batch, total: Tensor, accuracy: HeatmapAccuracy
+    ) -> Tensor:
+        """The loss of a supervised batch, divided by `total`; the joints found go into `accuracy`."""
+        target = gaussian_heatmaps(batch["cells"], batch["has_target"], size, args.sigma, radius)
         with autocast(device, args.amp):
-            heatmaps, loss = evaluate(model, to_images(batch["image"], batch["color"]), target, weight)
-        accuracy.update(heatmaps.detach(), cells, has_target)
+            heatmaps, loss = model(to_images(batch["image"], batch["color"]), target, batch["weight"], total)
+        accuracy.update(heatmaps.detach(), batch["cells"], batch["has_target"])
         return loss
 
     # optimizer
@@ -93,17 +108,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     def learn(batch: Batch, rate: float) -> dict[str, Tensor]:
         network.train()
         update.set_rate(rate)
+        batch = supervised(batch)
+        total = distributed.mean(batch["weight"].sum())
         losses = []
-        for part, share in parts_of(batch, args.accumulate):
-            loss = forward(network, part, accuracy) * share
+        for part in parts_of(batch, args.accumulate, learner):
+            loss = forward(learner, part, total, accuracy)
             update.backward(loss)
             losses.append(loss.detach())
         update.apply()
         return {"loss": torch.stack(losses).sum()}
 
+    def judge(model: PoseNetwork, batch: Batch, accuracy: HeatmapAccuracy) -> tuple[Tensor, Tensor]:
+        """The sum of the losses of a batch, and what it is to be divided by."""
+        batch = supervised(batch)
+        one = torch.ones((), device=device)
+        return forward(partial(evaluate, model), batch, one, accuracy), batch["weight"].sum()
+
     def validate() -> Row:
         return validate_heatmaps(
-            update.best_network, forward, valid_crops, HeatmapAccuracy(skeleton, device), run
+            update.best_network, judge, valid_crops, HeatmapAccuracy(skeleton, device), run
         )
 
     # run
@@ -116,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         fit(run, crops, learn, validate)
     if args.final_predictions:
         final_predictions(update.best_network, run)
-    if args.json:
+    if args.json and is_main():
         write_json(args.json, run.figures())
 
 

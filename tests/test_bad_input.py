@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -228,6 +229,7 @@ def test_missing_parts_of_an_experiment(experiments: Path, capsys: pytest.Captur
     (folder / "best.pth").unlink()
     assert "has no best.pth yet; --last" in mistake(capsys, score, experiments, "--exp", "mpii")
     cut(folder / "checkpoint.pth")
+    (folder / "previous.pth").unlink()
     assert "checkpoint.pth is damaged" in mistake(capsys, train, experiments, "-c", "mpii", "--epochs", 2)
     (folder / "checkpoint.pth").unlink()
     assert "there is no checkpoint" in mistake(capsys, train, experiments, "-c", "mpii", "--epochs", 2)
@@ -310,12 +312,18 @@ def test_networks_are_scored_on_data_of_other_joints(
 def test_a_signal_breaks_off_the_validation_and_the_run_goes_on_with_it(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(*_: object) -> None:
+    validate = single_person.validate_heatmaps
+
+    def interrupted(*args: Any) -> Any:
         os.kill(os.getpid(), signal.SIGINT)
+        return validate(*args)
+
+    def not_reached(*_: object) -> None:
         raise AssertionError("the signal must have ended the validation")
 
     with monkeypatch.context() as patch:
         patch.setattr(single_person, "validate_heatmaps", interrupted)
+        patch.setattr(single_person, "to_device", not_reached)
         with pytest.raises(SystemExit) as end:
             train(tmp_path, "--exp", "x", *TINY, "--epochs", "1", "--skeleton", "mpii")
     assert end.value.code == 130
@@ -340,8 +348,8 @@ def test_a_slow_epoch_is_announced_with_the_recipe_for_laptops(
         lines[0].startswith("hg (num_joints 16, stacks 1, feats 16, ") and "M parameters on CPU" in lines[0]
     )
     assert lines[1] == "synth train: 24 people, 3 iterations of 4 an epoch; synth valid: 8 people"
-    assert lines[2].startswith("an epoch of 3 iterations takes about 0:0")
-    assert lines[2].endswith("--config recipes/laptop.yaml")
+    assert lines[3].startswith("an epoch of 3 iterations takes about 0:0")
+    assert lines[3].endswith("--config recipes/laptop.yaml")
 
 
 @pytest.mark.slow
@@ -370,7 +378,7 @@ def test_a_worker_that_is_killed_is_one_line(
 ) -> None:
     monkeypatch.setattr(Annotations, "person", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     said = mistake(capsys, train_on, lspet, tmp_path, "--workers", 1)
-    assert "a process that prepares data has died" in said
+    assert re.search(r"prepared person \d+ of lspet train \(images/im\d+\.jpg\) has died \(SIGKILL: ", said)
     assert (tmp_path / "hgpose" / "x" / "checkpoint.pth").is_file()
 
 

@@ -16,12 +16,17 @@ def commands(document: Path) -> list[list[str]]:
     """The lines of a document's shell blocks, as words, without comments."""
     fenced = re.findall(r"^```(\w*)\n(.*?)^```", document.read_text(), flags=re.DOTALL | re.MULTILINE)
     blocks = [text for language, text in fenced if language in ("", "sh")]
-    lines = [line for block in blocks for line in block.splitlines()]
-    return [
-        words
-        for line in lines
-        if (words := shlex.split(line, comments=True)) and words[0] in ("python", "make")
-    ]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    typed = [_without_launcher(shlex.split(line, comments=True)) for line in lines]
+    return [words for words in typed if words and words[0] in ("python", "make")]
+
+
+def _without_launcher(words: list[str]) -> list[str]:
+    """`torchrun … train.py …`, which Slurm's srun may start, as `python train.py …`."""
+    if "torchrun" not in words:
+        return words
+    script = next(i for i, word in enumerate(words) if word.endswith(".py"))
+    return ["python", *words[script:]]
 
 
 ALL = [(document, words) for document in DOCUMENTS for words in commands(document)]

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from src.datasets.skeletons import Skeleton
 from src.evaluation.decode import argmax_cells
+from src.utils import distributed
+from src.utils.processes import is_main
 
 
 class HeatmapAccuracy:
@@ -15,13 +17,14 @@ class HeatmapAccuracy:
     A joint is found if its arg-max cell is within size / 20 cells of the true one: half a tenth of the map,
     as in the stacked hourglass' training. Sums over an epoch, unlike means of batches, do not depend on the
     batch size, and add up over processes: `correct` and `counted` (J,) int64 are all the state there is.
+    Each process counts its own people, and `joined` gives the counts of all.
 
     A map without a positive value is judged by its arg-max like any other: under a softmax loss only the
     differences within a map have a meaning.
     """
 
     def __init__(self, skeleton: Skeleton, device: torch.device) -> None:
-        self.joints = list(skeleton.accuracy_joints)
+        self.skeleton = skeleton
         self.correct = torch.zeros(skeleton.num_joints, dtype=torch.int64, device=device)
         self.counted = torch.zeros_like(self.correct)
 
@@ -43,17 +46,28 @@ class HeatmapAccuracy:
         self.correct += (near & counts).sum(0)
         self.counted += counts.sum(0)
 
+    def joined(self) -> "HeatmapAccuracy":
+        """What all processes have counted, on the CPU; all of them must ask."""
+        everything = HeatmapAccuracy(self.skeleton, torch.device("cpu"))
+        everything.correct, everything.counted = distributed.total(torch.stack([self.correct, self.counted]))
+        return everything
+
     def per_joint(self) -> Tensor:
         """The share (J,) of each joint that was found, NaN for one that never counted; on the CPU."""
         return self.correct.cpu() / self.counted.cpu()
 
     def mean(self) -> float:
         """The plain mean over the skeleton's accuracy joints; NaN if none of them was ever counted."""
-        return float(self.per_joint()[self.joints].nanmean())
+        return float(self.per_joint()[list(self.skeleton.accuracy_joints)].nanmean())
 
     def state_dict(self) -> dict[str, Any]:
-        return {"correct": self.correct, "counted": self.counted}
+        """The counts of all processes, which must all ask."""
+        everything = self.joined()
+        return {"correct": everything.correct, "counted": everything.counted}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.correct.copy_(state["correct"])
-        self.counted.copy_(state["counted"])
+        """The main process takes up the counts of all; the others begin anew, and so the sum is right."""
+        self.reset()
+        if is_main():
+            self.correct.copy_(state["correct"])
+            self.counted.copy_(state["counted"])

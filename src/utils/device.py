@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from src.errors import UserError
+from src.utils.processes import local_rank, processes
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -19,9 +20,14 @@ _AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that `--device` names; auto takes CUDA, then Apple's GPU, then the CPU."""
+    """The device that `--device` names; auto takes CUDA, then Apple's GPU, then the CPU.
+
+    Of several processes on a machine each has a GPU of its own.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if processes() > 1:
+        name = _own_device(name)
     try:
         device = torch.device(name)
         torch.zeros((), device=device).item()
@@ -31,6 +37,17 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cpu":
         keep_memory()
     return device
+
+
+def _own_device(name: str) -> str:
+    """What `name` is for this one of several processes."""
+    if name not in ("cuda", "cpu"):
+        raise UserError(f"of several processes each has its own device: --device cuda or cpu, not {name}")
+    if name == "cpu":
+        return name
+    if local_rank() >= (count := torch.cuda.device_count()):
+        raise UserError(f"{count} GPUs are not enough for the processes here: --nproc-per-node {count}")
+    return f"cuda:{local_rank()}"
 
 
 def keep_memory() -> None:
@@ -54,13 +71,18 @@ def autocast(device: torch.device, amp: str) -> AbstractContextManager[Any]:
 
 def place(network: Network, device: torch.device, channels_last: str) -> Network:
     """The network on its device; channels_last "always" lays its weights out for (B, H, W, C) in memory."""
-    layout = torch.channels_last if channels_last == "always" else torch.preserve_format
-    return network.to(device=device, memory_format=layout)
+    if channels_last == "always":
+        network = network.to(memory_format=torch.channels_last)
+    return network.to(device)
 
 
 def compiled(function: Callable[..., Any], options: Namespace) -> Callable[..., Any]:
     """The function as one compiled graph, if `--compile` asks for that."""
-    return torch.compile(function, fullgraph=True) if options.compile == "default" else function
+    if options.compile != "default":
+        return function
+    if options.grad_checkpoint == "always":  # a graph with repeated parts is not cut for several processes
+        torch._dynamo.config.optimize_ddp = False
+    return torch.compile(function, fullgraph=True)
 
 
 def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 import math
 from argparse import Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from src.utils import distributed
 from src.utils.command import note
 from src.utils.options import OPTIMIZERS
 
@@ -116,14 +117,19 @@ class Update:
             self.ema.n_averaged.fill_(state["averaged"])
 
 
-def parts_of(batch: dict[str, Any], count: int) -> Iterator[tuple[dict[str, Any], float]]:
-    """The batch in `count` parts, each with its share of the whole, for gradient accumulation."""
-    if count == 1:
-        yield batch, 1.0
-        return
+def parts_of(batch: dict[str, Any], count: int, *learners: Callable[..., Any]) -> Iterator[dict[str, Any]]:
+    """The batch in at most `count` parts of its people, for gradient accumulation.
+
+    learners: what `src.utils.distributed.parallel` made; processes exchange gradients with the last part.
+    """
     tensors = {key: value for key, value in batch.items() if isinstance(value, Tensor)}
     total = len(next(iter(tensors.values())))
     size = math.ceil(total / count)
-    for first in range(0, total, size):
-        part = {key: value[first : first + size] for key, value in tensors.items()}
-        yield part, min(size, total - first) / total
+    *others, last = (
+        {key: value[first : first + size] for key, value in tensors.items()}
+        for first in range(0, total, size)
+    )
+    for part in others:
+        with distributed.local(*learners):
+            yield part
+    yield last

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import configargparse
-import yaml
 
 from src.errors import UserError, suggest
 
@@ -54,6 +53,8 @@ class _ConfigParser(configargparse.ConfigFileParser):
         return "A config file is YAML: one `option: value` a line, options spelt as here without dashes."
 
     def parse(self, stream: Any) -> "OrderedDict[str, Any]":
+        import yaml  # only a run with a recipe needs it
+
         where = getattr(stream, "name", "config")
         try:
             content = yaml.safe_load(stream) or {}
@@ -306,6 +307,10 @@ def add_run_options(parser: Parser) -> None:
     run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps …")
     run.add_argument("--workers", type=count, default=2, help="processes that prepare data; 0 for none")
     run.add_argument(
+        "--sync-batchnorm", action=BooleanOptionalAction, default=False,
+        help="batch normalisation over the joined batch of several GPUs",
+    )  # fmt: skip
+    run.add_argument(
         "--final-predictions", action=BooleanOptionalAction, default=False,
         help="at the end, write predictions for the test split (the validation split where there is none)",
     )  # fmt: skip
@@ -351,7 +356,9 @@ def add_length_options(parser: Parser, epochs: int, batch_size: int) -> None:
         "--iters", type=count, default=0, help="iterations an epoch; 0: once through the data"
     )
     length.add_argument("--max-iters", type=count, default=0, help="stop after N iterations in all (-m N)")
-    length.add_argument("--batch-size", type=positive, default=batch_size, help="people a step")
+    length.add_argument(
+        "--batch-size", type=positive, default=batch_size, help="people a step, in all processes together"
+    )
     length.add_argument(
         "--accumulate", type=positive, default=1, help="parts in which a batch is learnt, to save memory"
     )

@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 from tqdm import tqdm
 
+from src.utils.command import note
+from src.utils.processes import is_main
+
 PLAIN_LINE_SECONDS = 30.0
 
 
@@ -13,12 +16,12 @@ class Progress:
     """Progress of one epoch of `total` iterations of which `done` are done already.
 
     What stands behind the bar comes from a function, which is called only when the display changes: it may
-    read the device.
+    read the device. Of several processes only the main one shows anything.
     """
 
     def __init__(self, title: str, total: int, done: int = 0) -> None:
         self.title, self.total, self.done, self.first = title, total, done, done
-        self.live = sys.stderr.isatty()
+        self.live = is_main() and sys.stderr.isatty()
         self.start = self.shown = time.monotonic()
         self.bar = (
             tqdm(total=total, initial=done, desc=title, leave=False, dynamic_ncols=True)
@@ -35,10 +38,10 @@ class Progress:
             if now - self.shown > 0.5:
                 self.bar.set_postfix_str(describe(), refresh=False)
                 self.shown = now
-        elif now - self.shown > PLAIN_LINE_SECONDS:
+        elif is_main() and now - self.shown > PLAIN_LINE_SECONDS:
             left = (now - self.start) / (self.done - self.first) * (self.total - self.done)
             line = f"{self.title} {self.done}/{self.total} {describe()} ETA {clock(left)}"
-            print(line, file=sys.stderr, flush=True)
+            note(line)
             self.shown = now
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from src.datasets.annotations import People
-from src.datasets.crops import Batch, PersonCrops, in_order, load, readable
+from src.datasets.crops import Batch, PersonCrops, in_order, load, nothing_readable, readable
 from src.datasets.people import open_people
 from src.datasets.skeletons import Skeleton
 from src.datasets.targets import to_images
@@ -20,9 +20,11 @@ from src.evaluation.predict import Found, predict
 from src.evaluation.predictions import Predictions, write_h5, write_mat
 from src.models.checkpoint import load_weights, read_checkpoint
 from src.models.layers import PoseNetwork
+from src.utils import distributed
 from src.utils.command import note
 from src.utils.device import to_device
 from src.utils.pictures import prediction_grid
+from src.utils.processes import is_main
 from src.utils.training import Row, Run, Totals, accuracy_row, report_left_out
 
 SHOWN = 8  # validation pictures in TensorBoard
@@ -34,44 +36,61 @@ def start_from(network: PoseNetwork, path: Path | None) -> None:
         note(f"{path}: {load_weights(network, read_checkpoint(path))}")
 
 
-Forward = Callable[[torch.nn.Module, Batch, HeatmapAccuracy], Tensor]
+Judge = Callable[[torch.nn.Module, Batch, HeatmapAccuracy], tuple[Tensor, Tensor]]
 
 
 @torch.inference_mode()
 def validate_heatmaps(
-    network: torch.nn.Module, forward: Forward, crops: PersonCrops, accuracy: HeatmapAccuracy, run: Run
+    network: torch.nn.Module, judge: Judge, crops: PersonCrops, accuracy: HeatmapAccuracy, run: Run
 ) -> Row:
     """Loss and accuracy over the validation split, without flip, for log.csv; pictures go to TensorBoard.
 
-    forward(network, batch, accuracy) gives the loss of a batch on the device.
+    Of several processes each takes its share of every batch, of which the last one may leave some of them
+    nothing. The loss is the mean over all people and joints that count, however they are shared.
+
+    judge(network, batch, accuracy): the losses of a batch on the device, summed, and what they are to be
+        divided by; the joints found go into `accuracy`.
+
+    Breaks off after a signal.
     """
     network.eval()
-    options, totals, people = run.options, Totals(run.device), 0
-    for i, batch in enumerate(validation_batches(crops, options, run.device)):
-        count = len(batch["row"])
+    distributed.share_buffers(network)
+    options, skeleton, step = run.options, crops.people.skeleton, run.position.step
+    totals, left_out = Totals(run.device), list[str]()
+    keys = in_order(len(crops), options.batch_size, options.valid_iters)
+    loader = load(crops, distributed.Shares(keys, options.batch_size), options.workers, run.device)
+    for i, batch in enumerate(readable(loader, options.skip_bad_images, left_out)):
+        if run.stop.came:
+            break
         batch = to_device(batch, run.device)
-        totals.add({"loss": forward(network, batch, accuracy) * count}, run.position.step)
-        people += count
-        if i == 0:
-            run.experiment.add_picture(
-                "validation", _grid(network, batch, crops.people.skeleton), run.position.step
-            )
+        totals.add(dict(zip(("loss", "weight"), judge(network, batch, accuracy), strict=True)), step)
+        if i == 0 and is_main():
+            run.experiment.add_picture("validation", _grid(network, batch, skeleton), step)
     totals.check()
-    loss = totals.means()["loss"] * totals.count / people
-    return {"valid_loss": loss, **accuracy_row("valid", accuracy, crops.people.skeleton.joints)}
+    own = [*(float(totals.sums.get(name, 0)) for name in ("loss", "weight")), totals.count]
+    loss, weight, batches = distributed.total(torch.tensor(own, dtype=torch.float64)).tolist()
+    accuracy, left_out = accuracy.joined(), distributed.joined(left_out)
+    if left_out and not batches:
+        raise nothing_readable(left_out)
+    report_left_out(crops.people.name, left_out)
+    return {"valid_loss": loss / max(weight, 1), **accuracy_row("valid", accuracy, skeleton.joints)}
 
 
 def validation_batches(
     crops: PersonCrops, options: Namespace, device: torch.device, batches: int | None = None
 ) -> Iterator[Batch]:
-    """The batches of a split in order, or `--valid-iters` of them spread over it.
+    """The batches of a split in order, or `--valid-iters` of them spread over it; whole, for one process.
 
-    Says at the end how many pictures were left out.
+    Says at the end how many pictures were left out; UserError if that were all.
     """
     wanted = options.valid_iters if batches is None else batches
     loader = load(crops, in_order(len(crops), options.batch_size, wanted), options.workers, device)
-    left_out: list[str] = []
-    yield from readable(loader, options.skip_bad_images, left_out)
+    left_out, found = list[str](), False
+    for batch in readable(loader, options.skip_bad_images, left_out):
+        found = True
+        yield batch
+    if left_out and not found:
+        raise nothing_readable(left_out)
     report_left_out(crops.people.name, left_out)
 
 
@@ -85,7 +104,12 @@ def _grid(network: torch.nn.Module, batch: Batch, skeleton: Skeleton) -> np.ndar
 
 
 def final_predictions(network: torch.nn.Module, run: Run) -> None:
-    """Write final_preds.h5 and .mat for the test split, or for validation where there is no test split."""
+    """Write final_preds.h5 and .mat for the test split, or for validation where there is no test split.
+
+    The main process does it, alone.
+    """
+    if not is_main():
+        return
     options, skeleton = run.options, Skeleton.from_dict(run.head["skeleton"])
     try:
         people = open_people(options, "test", skeleton, options.input_res)

@@ -5,9 +5,10 @@ import os
 from argparse import Namespace
 
 import torch
-from torch import Tensor, UntypedStorage
+from torch import Tensor, UntypedStorage, nn
 
 from src import models
+from src.errors import UserError
 from src.models.layers import PoseNetwork
 
 COMPILE_STEPS = 2000  # compiling takes a minute or two: shorter runs do not win that back
@@ -27,7 +28,9 @@ def settle(options: Namespace, network: PoseNetwork, device: torch.device, peopl
         chosen["amp"] = best_amp(device)
         options.amp = chosen["amp"][0]  # the memory that is needed depends on it
     if options.compile == "auto":
-        chosen["compile"] = _best_compile(device, steps)
+        chosen["compile"] = _best_compile(network, device, steps)
+    elif options.compile == "default" and _synchronises(network):
+        raise UserError("--sync-batchnorm waits in every layer, which does not compile: --compile none")
     if options.channels_last == "auto":
         chosen["channels_last"] = best_channels_last(device)
     if options.grad_checkpoint == "auto":
@@ -71,14 +74,20 @@ def best_channels_last(device: torch.device) -> Choice:
     return "none", NOT_MEASURED
 
 
-def _best_compile(device: torch.device, steps: int) -> Choice:
+def _best_compile(network: PoseNetwork, device: torch.device, steps: int) -> Choice:
     if device.type != "cuda":
         return "none", "gains nothing on a CPU" if device.type == "cpu" else NOT_MEASURED
     if torch.cuda.get_device_capability(device) < (7, 0) or not _has_triton():
         return "none", "it needs Triton and capability 7.0"
     if steps < COMPILE_STEPS:
         return "none", f"{steps:,} iterations do not win back the time it takes"
+    if _synchronises(network):
+        return "none", "--sync-batchnorm waits in every layer"
     return "default", "Triton"
+
+
+def _synchronises(network: PoseNetwork) -> bool:
+    return any(isinstance(module, nn.SyncBatchNorm) for module in network.modules())
 
 
 def _has_triton() -> bool:
@@ -96,10 +105,10 @@ def _best_grad_checkpoint(
     return "always" if needed > ROOM * memory else "none", reason
 
 
-def activation_bytes(network: PoseNetwork, people: int, input_res: int) -> int:
+def activation_bytes(network: PoseNetwork, people: int, input_res: int) -> float:
     """Bytes that a float32 forward pass of `people` images keeps for the backward pass.
 
-    Counted in a pass of a twin on the meta device, whose tensors have shapes and no data.
+    Counted for one image of the smallest side and scaled up, which takes no time; the network stays as it is.
     """
     kept: dict[int, UntypedStorage] = {}
 
@@ -108,13 +117,15 @@ def activation_bytes(network: PoseNetwork, people: int, input_res: int) -> int:
         kept[storage._cdata] = storage
         return tensor
 
-    with torch.device("meta"):
-        twin = models.build(network.arch, **network.config)
-        images = torch.empty(people, 3, input_res, input_res)
+    side = models.smallest_input(network.arch, **network.config)
+    training = network.training
+    network.eval()  # the statistics of normalisations do not move
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        twin(images)
-    own = {tensor.untyped_storage()._cdata for tensor in [*twin.parameters(), *twin.buffers()]}
-    return sum(storage.nbytes() for key, storage in kept.items() if key not in own)
+        network(torch.zeros(1, 3, side, side, device=next(network.parameters()).device))
+    network.train(training)
+    own = {tensor.untyped_storage()._cdata for tensor in [*network.parameters(), *network.buffers()]}
+    counted = sum(storage.nbytes() for key, storage in kept.items() if key not in own)
+    return counted * people * (input_res / side) ** 2
 
 
 def _memory(device: torch.device) -> int | None:

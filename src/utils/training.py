@@ -8,24 +8,26 @@ import signal
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor
 
-from src.datasets.crops import Batch, PersonCrops, Stream, load, readable
+from src.datasets.crops import Batch, PersonCrops, Stream, in_step, load, readable
 from src.errors import UserError
 from src.models.checkpoint import load_weights
 from src.models.layers import PoseNetwork
+from src.utils import distributed
 from src.utils.command import note
 from src.utils.device import describe, to_device
 from src.utils.experiment import BEST, NEWEST, Experiment, Row
 from src.utils.optimization import learning_rate
+from src.utils.processes import leave, own_share, processes
 from src.utils.progress import Progress, clock
 
 SLOW_EPOCH_SECONDS = 1800.0
+SAME_SIGNAL_SECONDS = 1.0
 LAPTOP_HINT = "a small network learns on a CPU with --config recipes/laptop.yaml"
 
 
@@ -38,9 +40,11 @@ class Stateful(Protocol):
 
 
 class Accuracy(Protocol):
-    """Counts of joints found, gathered on the device over an epoch."""
+    """Counts of joints found, gathered on the device over an epoch; `joined` are those of all processes."""
 
     def reset(self) -> None: ...
+
+    def joined(self) -> "Accuracy": ...
 
     def mean(self) -> float: ...
 
@@ -53,7 +57,10 @@ class Accuracy(Protocol):
 
 @dataclass
 class Position:
-    """How far a run has come. `seen` people, `seconds` of training, validations without gain (`stale`)."""
+    """How far a run has come: `seen` people, `seconds` of training, validations without gain (`stale`).
+
+    logged: the iteration of the newest row of log.csv.
+    """
 
     epoch: int = 0
     step_in_epoch: int = 0
@@ -63,6 +70,7 @@ class Position:
     best: float = -1.0
     best_epoch: float = 0.0
     stale: int = 0
+    logged: int = 0
 
 
 class Totals:
@@ -116,6 +124,7 @@ class Run:
     head: what every checkpoint says of its network (src.models.checkpoint.describe).
     weights: the modules whose weights are kept, "model" first; "ema" is the average that is used where it is.
     parts: what else has a state, by the name under which a checkpoint holds it.
+    stop: whether a signal has asked for the end.
     left_out: messages of the pictures that could not be read in this epoch.
     """
 
@@ -131,7 +140,7 @@ class Run:
         self.experiment, self.options, self.device = experiment, experiment.options, device
         self.position, self.totals, self.accuracy = Position(), Totals(device), accuracy
         self.head, self.weights = head, weights
-        self.left_out: list[str] = []
+        self.stop, self.left_out = StopRequest(), list[str]()
         self.parts: dict[str, Stateful] = {**parts, "totals": self.totals, "accuracy": accuracy}
         if experiment.state is not None:
             self._restore(experiment.state)
@@ -158,7 +167,7 @@ class Run:
         return self.head | {name: network.state_dict() for name, network in self.weights.items()}
 
     def state(self) -> dict[str, Any]:
-        """All that the run needs to go on."""
+        """All that the run needs to go on; all processes must ask."""
         random = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             random["cuda"] = torch.cuda.get_rng_state(self.device)
@@ -173,11 +182,16 @@ class Run:
 
     def save(self) -> None:
         """The newest checkpoint; UserError if a loss or a weight is not finite, for it would be of no use."""
+        self.check()
+        self.experiment.save(NEWEST, self.state())
+        distributed.meet()  # nobody ends, or fails, while the main process writes
+
+    def check(self) -> None:
+        """UserError if a loss or a weight is not finite; reads the device."""
         self.totals.check()
         for network in self.weights.values():
             if not all(bool(weight.isfinite().all()) for weight in network.parameters()):
                 raise _not_finite("a weight", self.position.step)
-        self.experiment.save(NEWEST, self.state())
 
     @property
     def end(self) -> str:
@@ -185,7 +199,7 @@ class Run:
         options, position = self.options, self.position
         if position.epoch >= options.epochs:
             return f"--epochs {options.epochs}"
-        if self.out_of_iters:
+        if self.out_of_iters and position.logged == position.step:  # else what was learnt is to be validated
             return f"--max-iters {options.max_iters}"
         if 0 < options.early_stop <= position.stale:
             return f"--early-stop {options.early_stop}"
@@ -201,34 +215,47 @@ class Run:
 
 
 class StopRequest:
-    """Ctrl-C or a termination signal: the loop ends after the step at hand; a second one ends at once."""
+    """Ctrl-C, termination, a closed terminal (not under nohup): all processes end after the same step.
+
+    A second signal ends at once. But `timeout` sends the first one twice, and each of several processes may
+    get it from the batch system and from torchrun: so it counts only after some time, but for Ctrl-C.
+
+    came: the signal that this process has got, 0 for none.
+    agreed: the signal for which all processes stop, as `late` or `now` have found.
+    """
 
     def __init__(self) -> None:
-        self.signal = 0
-        self._breaks = False
+        self.came = self.agreed = 0
+        self._since = 0.0
         self._before: dict[int, Any] = {}
+        self._agreement = distributed.Agreement()
 
     def __enter__(self) -> "StopRequest":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        for number in numbers:
             self._before[number] = signal.signal(number, self._note)
         return self
 
     def _note(self, number: int, _: Any) -> None:
-        self.signal = number
-        self.__exit__()
-        if self._breaks:
-            raise KeyboardInterrupt
+        if not self.came:
+            self.came, self._since = number, time.monotonic()
+            if processes() == 1:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)  # which ends in the middle of a step, too
+        elif time.monotonic() - self._since > SAME_SIGNAL_SECONDS:
+            self.__exit__()
+            signal.raise_signal(number)
 
-    @contextmanager
-    def breaking(self) -> Iterator[None]:
-        """Within it a signal, also one that has come already, raises KeyboardInterrupt."""
-        if self.signal:
-            raise KeyboardInterrupt
-        self._breaks = True
-        try:
-            yield
-        finally:
-            self._breaks = False
+    def late(self) -> bool:
+        """Whether to stop, asked once a step; what other processes have got is known a step later."""
+        self.agreed = max(self.agreed, self._agreement.late(self.came))
+        return self.agreed > 0
+
+    def now(self) -> bool:
+        """Whether to stop; waits for all processes."""
+        self.agreed = max(self.agreed, self._agreement.now(self.came))
+        return self.agreed > 0
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
@@ -246,12 +273,17 @@ def introduce(run: Run, crops: PersonCrops, valid_crops: PersonCrops, speed: str
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     sizes = ", ".join(f"{key} {value}" for key, value in network.config.items())
     iters, batch_size = iterations(run.options, len(crops)), run.options.batch_size
-    note(f"{network.arch} ({sizes}): {millions:.2f} M parameters on {describe(run.device)}")
+    note(f"{network.arch} ({sizes}): {millions:.2f} M parameters on {_hardware(run.device)}")
     note(
         f"{crops.people.name}: {len(crops):,} people, {iters:,} iterations of {batch_size} an epoch;"
         f" {valid_crops.people.name}: {len(valid_crops):,} people"
     )
     note(speed)
+
+
+def _hardware(device: torch.device) -> str:
+    words = describe(device)
+    return f"{processes()} processes, the first on {words}" if processes() > 1 else words
 
 
 def fit(
@@ -262,31 +294,39 @@ def fit(
 ) -> None:
     """Train until the options say stop.
 
-    learn(batch, rate): one iteration on a batch on the device; returns its losses, detached scalars.
-    validate(): the row of figures that validation adds to log.csv, "valid_accuracy" among them.
+    learn(batch, rate): one iteration on a batch on the device; returns its losses, detached scalars. Of
+        several processes each learns from its share, and the mean of their losses is that of the batch.
+    validate(): the row of figures that validation adds to log.csv, "valid_accuracy" among them; of no use if
+        a signal has come (`run.stop`).
 
     Raises UserError if a loss is not finite; SystemExit after a signal, with the checkpoint written.
     """
     options = run.options
     iters = iterations(options, len(crops))
-    stream = Stream(len(crops), options.batch_size, options.seed, run.position.seen)
-    loader = load(crops, stream, options.workers, run.device)
-    batches = _timed(readable(loader, options.skip_bad_images, run.left_out))
-    run.experiment.open(run.position.step, describe(run.device))
-    if not (run.experiment.folder / NEWEST).exists():
-        run.save()  # from here on --continue works, whatever happens
-    with StopRequest() as stop:
+    run.check()
+    run.experiment.open(run.position.step, _hardware(run.device), run.state())
+    batches = _timed(_batches(run, crops))
+    with run.stop:
         while not run.finished:
-            _train_epoch(run, batches, learn, iters, stop)
-            if not stop.signal:
-                _end_epoch(run, validate, iters, stop)
-                report_left_out(crops.people.name, run.left_out)
+            _train_epoch(run, batches, learn, iters)
+            if not run.stop.now():
+                _end_epoch(run, validate, iters)
+                report_left_out(crops.people.name, distributed.joined(run.left_out))
                 run.left_out.clear()
-            if stop.signal:
-                _leave(run, stop.signal)
-    if run.position.best < 0:  # nothing was validated: the newest is what there is
+            if run.stop.now():
+                _leave(run)
+    if not (run.experiment.folder / BEST).exists():  # no epoch was asked for
         run.experiment.save(BEST, run.networks())
-    run.experiment.close()
+
+
+def _batches(run: Run, crops: PersonCrops) -> Iterator[Batch]:
+    """Of each batch from where the run stands the share of this process."""
+    options = run.options
+    stream = Stream(len(crops), options.batch_size, options.seed, run.position.seen)
+    shares = distributed.Shares(stream, options.batch_size)
+    loader = load(crops, shares, options.workers, run.device)
+    batches = readable(loader, options.skip_bad_images, run.left_out)
+    return in_step(batches, own_share(options.batch_size)) if processes() > 1 else batches
 
 
 def _train_epoch(
@@ -294,7 +334,6 @@ def _train_epoch(
     batches: Iterator[tuple[Batch, float]],
     learn: Callable[[Batch, float], dict[str, Tensor]],
     iters: int,
-    stop: StopRequest,
 ) -> None:
     """Iterations up to the end of the epoch, of the run, or to a signal."""
     position, options = run.position, run.options
@@ -305,19 +344,19 @@ def _train_epoch(
         elapsed = max(time.monotonic() - start, 1e-9)
         rate = (position.step - first_step) * options.batch_size / elapsed
         losses = " ".join(f"{name} {value:.4g}" for name, value in run.totals.means().items())
-        accuracy = f"accuracy {100 * run.accuracy.mean():.1f}%"
+        accuracy = f"accuracy {100 * run.accuracy.mean():.1f}%"  # of this process: others are not asked
         return f"{losses} {accuracy} {rate:.1f} images/s, {100 * waited / elapsed:.0f}% waiting for data"
 
     title = f"epoch {position.epoch + 1}/{options.epochs}"
     with Progress(title, iters, position.step_in_epoch) as progress:
-        while position.step_in_epoch < iters and not (stop.signal or run.out_of_iters):
-            begin, known_bad = time.monotonic(), len(run.left_out)
+        while position.step_in_epoch < iters and not (run.stop.late() or run.out_of_iters):
+            begin = time.monotonic()
             batch, wait = next(batches)
             rate = _rate(run, iters)
-            losses = learn(to_device(batch, run.device), rate)
+            losses = distributed.means(learn(to_device(batch, run.device), rate))
             position.step += 1
             position.step_in_epoch += 1
-            position.seen += len(batch["row"]) + len(run.left_out) - known_bad
+            position.seen += batch["taken"] * processes()
             run.totals.add(losses, position.step)
             waited += wait
             if position.step % options.log_every == 0:
@@ -353,16 +392,16 @@ class Window:
         self.sums = {name: float(total) for name, total in self.run.totals.sums.items()}
 
     def row(self, rate: float) -> Row:
-        """The row of now; the next window starts here. Reads the device."""
+        """The row of now; the next window starts here. Reads the device; all processes must ask."""
         run, position = self.run, self.run.position
         steps = run.totals.count - self.count
         losses = {n: (float(t) - self.sums.get(n, 0.0)) / steps for n, t in run.totals.sums.items()}
         self._mark()
         head = {"step": position.step, "epoch": position.epoch + 1, "seconds": position.seconds, "lr": rate}
-        return {**head, **losses, "accuracy": run.accuracy.mean()}
+        return {**head, **losses, "accuracy": run.accuracy.joined().mean()}
 
 
-def _end_epoch(run: Run, validate: Callable[[], Row], iters: int, stop: StopRequest) -> None:
+def _end_epoch(run: Run, validate: Callable[[], Row], iters: int) -> None:
     """Validate, log, keep the best, and save; an epoch cut short by --max-iters stays open for --continue.
 
     A signal breaks off the validation, and then nothing else is done: --continue begins with validating.
@@ -377,13 +416,11 @@ def _end_epoch(run: Run, validate: Callable[[], Row], iters: int, stop: StopRequ
         "seconds": position.seconds,
         "lr": _rate(run, iters, ahead=-1),
         **{f"train_{name}": value for name, value in run.totals.means().items()},
-        **accuracy_row("train", run.accuracy, run.head["skeleton"]["joints"]),
+        **accuracy_row("train", run.accuracy.joined(), run.head["skeleton"]["joints"]),
     }
     if validates(options, position.epoch + whole, last):
-        try:
-            with stop.breaking():
-                row |= validate()
-        except KeyboardInterrupt:
+        row |= validate()
+        if run.stop.now():
             return
     if whole:
         position.epoch, position.step_in_epoch = position.epoch + 1, 0
@@ -392,6 +429,9 @@ def _end_epoch(run: Run, validate: Callable[[], Row], iters: int, stop: StopRequ
     if "valid_accuracy" in row:
         _keep_best(run, row["valid_accuracy"], epoch, whole)
     experiment.log_epoch(row)
+    position.logged = position.step
+    if run.finished and position.best < 0:  # nothing was validated: the newest is what there is
+        experiment.save(BEST, run.networks())
     if whole and options.snapshot_every and position.epoch % options.snapshot_every == 0:
         experiment.save(f"snapshots/epoch_{position.epoch:04}.pth", run.networks())
     run.save()
@@ -439,12 +479,12 @@ def _summary(row: Row, epochs: int) -> str:
     return " ".join([*parts, f"| lr {row['lr']:.3g}, {clock(row['seconds'])}"])
 
 
-def _leave(run: Run, number: int) -> None:
+def _leave(run: Run) -> NoReturn:
     run.save()
-    run.experiment.close()
-    name = signal.Signals(number).name
+    name = signal.Signals(run.stop.agreed).name
     note(f"{name}: stopped after iteration {run.position.step}, saved; -c {run.options.exp} goes on")
-    raise SystemExit(128 + number)
+    leave()
+    raise SystemExit(128 + run.stop.agreed)
 
 
 def _say_if_slow(step_seconds: float, iters: int) -> None:

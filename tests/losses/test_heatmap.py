@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from src.losses.heatmap import LOSSES, heatmap_mse, heatmap_softmax
+from src.datasets.targets import gaussian_heatmaps
+from src.losses.heatmap import LOSSES, heatmap_mse, heatmap_softmax, joint_weights
 
 # B = 1, J = 2, 1 x 2 cells
 TARGET = torch.tensor([[[[1.0, 0.0]], [[3.0, 1.0]]]])
@@ -59,6 +60,32 @@ def test_weight_takes_joints_out_of_the_mean(loss, dtype):
     masked = loss([OUTPUT], TARGET, weight)
     torch.testing.assert_close(masked, loss([OUTPUT[:, 1:]], TARGET[:, 1:]))
     torch.testing.assert_close(loss([OUTPUT], TARGET, torch.ones_like(weight)), loss([OUTPUT], TARGET))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_of_parts_add_up_to_that_of_the_batch(name, masked):
+    """With the whole's sum of weights as denominator, though each part has another number of joints."""
+    loss = LOSSES[name]
+    torch.manual_seed(0)
+    visible = torch.randint(3, (5, 4)).to(torch.int8)
+    has_target = (visible > 0) & (torch.rand(5, 4) < 0.8)
+    target = gaussian_heatmaps(torch.randint(8, (5, 4, 2)), has_target, 8, sigma=1.0, radius=3)
+    outputs = torch.randn(5, 4, 8, 8, dtype=torch.float64, requires_grad=True)
+    weight = joint_weights(name, visible, has_target, masked)
+    whole = loss([outputs], target, (visible > 0).float() if masked else None)
+    slices = (slice(0, 1), slice(1, 4), slice(4, 5))
+    parts = [loss([outputs[part]], target[part], weight[part], weight.sum()) for part in slices]
+    torch.testing.assert_close(sum(parts), whole)
+    expected, found = (torch.autograd.grad(value, outputs)[0] for value in (whole, sum(parts)))
+    torch.testing.assert_close(found, expected)
+    one = torch.ones(())
+    torch.testing.assert_close(loss([outputs], target, weight, one) / weight.sum(), whole)
+
+
+def test_nobody_has_no_weight():
+    visible, has_target = torch.full((1, 2), -1), torch.zeros(1, 2, dtype=torch.bool)
+    assert all(joint_weights(name, visible, has_target, False).sum() == 0 for name in LOSSES)
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
