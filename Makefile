@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PY := $(abspath $(BIN))/python
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all bench lint clean
 
 # a second `make demo` goes on where the first one stopped, or shows what it left
 demo: $(READY)
@@ -22,12 +22,17 @@ test: $(READY)
 test-all: $(READY) lint
 	$(PY) -m pytest
 
+# speed and memory against plain formulations of the same work; e.g. make bench ARGS="step --device cuda"
+bench: $(READY)
+	$(PY) -c 'import munkres' 2>/dev/null || $(PY) -m pip install --quiet -e '.[bench]'
+	$(PY) -m bench $(ARGS)
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-$(READY): pyproject.toml setup.py
+$(READY): pyproject.toml setup.py $(wildcard src/extensions/*/build.py src/extensions/*/*.[ch])
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -e '.[dev]'

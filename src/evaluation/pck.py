@@ -16,7 +16,10 @@ _ROUNDING = 1e-5
 
 
 class Tally(NamedTuple):
-    """How many joints are correct (..., J), and how many count (J,); int64. Percentages come from these."""
+    """How many joints are correct, and how many count: int64, percentages come from these.
+
+    The last axis of both is J, the others broadcast: for a curve correct is (T, J) and counted (J,).
+    """
 
     correct: np.ndarray
     counted: np.ndarray
@@ -27,46 +30,52 @@ class Tally(NamedTuple):
 
     def pooled(self, joints: Sequence[int]) -> np.ndarray:
         """The percentage (...) over these joints of all people: each joint weighs as often as it counts."""
-        joints = list(joints)
-        return _percent(self.correct[..., joints].sum(-1), self.counted[joints].sum())
+        return _percent(self.correct[..., list(joints)].sum(-1), self.total(joints))
 
     def mean(self, joints: Sequence[int]) -> np.ndarray:
         """The plain mean (...) of these joints' percentages, but for those that never count."""
-        joints = [joint for joint in joints if self.counted[joint]]
-        return self.percent()[..., joints].mean(-1) if joints else np.full(self.correct.shape[:-1], np.nan)
+        percent = self.percent()[..., list(joints)]
+        seen = ~np.isnan(percent)
+        return _percent(np.where(seen, percent, 0).sum(-1) / 100, seen.sum(-1))
 
-    def count(self, joints: Sequence[int]) -> int:
-        """How many of these joints count."""
-        return int(self.counted[list(joints)].sum())
+    def total(self, joints: Sequence[int]) -> np.ndarray:
+        """How many of these joints count, (...)."""
+        return self.counted[..., list(joints)].sum(-1)
 
 
 def distances(
     predictions: np.ndarray, truth: np.ndarray, length: np.ndarray, counted: np.ndarray
 ) -> np.ndarray:
-    """Errors in units of the person's length, (N, J) float64; NaN where a joint does not count.
+    """Errors in units of the person's length, (N, J) float32; NaN where a joint does not count.
 
     predictions, truth (N, J, 2) in the same coordinates. length (N,): people without a positive one do not
     count. counted (N, J) bool. A prediction that is not a number is infinitely far off.
     """
-    offset = np.asarray(predictions, np.float64) - truth
-    error = np.hypot(offset[..., 0], offset[..., 1])
-    error[~np.isfinite(error)] = np.inf
-    usable = length > 0
-    error /= np.where(usable, length, 1)[:, None]
-    error[~(counted & usable[:, None])] = np.nan
+    offset = np.subtract(predictions, truth, dtype=np.float64)
+    with np.errstate(over="ignore"):  # what is too large for a square is infinitely far off, too
+        np.square(offset, out=offset)
+        # joint after joint in memory, to be sorted in `tally`
+        error = np.add(offset[..., 0], offset[..., 1], order="F", dtype=np.float32)
+    np.sqrt(error, out=error)
+    usable = (length > 0)[:, None]
+    error /= np.where(usable, length[:, None], 1).astype(np.float32)
+    error[np.isnan(error)] = np.inf
+    error[~(counted & usable)] = np.nan
     return error
 
 
 def tally(distance: np.ndarray, threshold: float | np.ndarray) -> Tally:
     """Count `distances` (N, J) that are at most `threshold`: one number, or (T,) for correct (T, J)."""
-    limit = np.asarray(threshold)[..., None, None] + _ROUNDING
-    return Tally((distance <= limit).sum(-2), (~np.isnan(distance)).sum(0))
+    limits = np.append(np.atleast_1d(threshold) + _ROUNDING, np.inf).astype(distance.dtype)
+    # Sorted once, a joint's distances give their number up to any limit; those that do not count are last.
+    counts = np.stack([column.searchsorted(limits, side="right") for column in np.sort(distance.T)], axis=1)
+    return Tally(counts[:-1].reshape(*np.shape(threshold), -1), counts[-1])
 
 
-def area_under_curve(thresholds: np.ndarray, percent: np.ndarray) -> float:
-    """The mean height of a curve (T,) between its ends, by the trapezoid rule."""
+def area_under_curve(thresholds: np.ndarray, percent: np.ndarray) -> np.ndarray:
+    """The mean height (...) of curves (..., T) between their ends, by the trapezoid rule."""
     widths = np.diff(thresholds)
-    return float((widths * (percent[1:] + percent[:-1]) / 2).sum() / widths.sum())
+    return (widths * (percent[..., 1:] + percent[..., :-1]) / 2).sum(-1) / widths.sum()
 
 
 def box_sides(joints: np.ndarray, visible: np.ndarray) -> np.ndarray:
@@ -74,10 +83,11 @@ def box_sides(joints: np.ndarray, visible: np.ndarray) -> np.ndarray:
 
     joints (N, J, 2), visible (N, J).
     """
-    labelled = (visible > UNLABELLED)[..., None]
-    low = np.where(labelled, joints, np.inf).min(1)
-    high = np.where(labelled, joints, -np.inf).max(1)
-    return (high - low).max(1)
+    points = np.ascontiguousarray(joints.transpose(1, 2, 0))  # (J, 2, N): NumPy is slow along short axes
+    labelled = np.ascontiguousarray(visible.T > UNLABELLED)[:, None]
+    low = np.where(labelled, points, np.inf).min(0)
+    high = np.where(labelled, points, -np.inf).max(0)
+    return (high - low).max(0)
 
 
 def _percent(correct: np.ndarray, counted: np.ndarray) -> np.ndarray:

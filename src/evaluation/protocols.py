@@ -21,7 +21,7 @@ pckh_all16       the correct share of all labelled joints, with pelvis and thora
 N people, J joints.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -126,7 +126,7 @@ def evaluate(
     source = joint_map(skeleton, truth.skeleton)
     if (source < 0).all():
         raise UserError(f"{truth.name}: skeleton {skeleton.name} shares no joint with {truth.skeleton.name}")
-    return PROTOCOLS[protocol](predictions[:, source], truth, source >= 0)
+    return PROTOCOLS[protocol](predictions.take(source, axis=1), truth, source >= 0)
 
 
 def protocol_of(dataset: str, wanted: str | None = None, skeleton: Skeleton = MPII) -> str:
@@ -147,7 +147,11 @@ def protocol_of(dataset: str, wanted: str | None = None, skeleton: Skeleton = MP
 
 
 _WITHOUT_HEADS = ("pck", "pck-box")
-_SUITING = {"mpii": ("pckh", *_WITHOUT_HEADS), "synth": ("pckh", *_WITHOUT_HEADS)}
+_SUITING = {
+    "mpii": ("pckh", *_WITHOUT_HEADS),
+    "synth": ("pckh", *_WITHOUT_HEADS),
+    "coco": ("pck-box", "pck"),  # many people lack an end of the torso
+}
 
 
 # PCK and its kin.
@@ -194,9 +198,13 @@ def _pck(measure: _Measure, predictions: np.ndarray, truth: Truth, predicted: np
     if not scored.any():
         raise UserError(f"{truth.name}: nobody has {measure.length_name}; another --protocol may do")
     distance = distances(predictions, truth.joints, length, labelled & predicted)
-    parts = [distance, *(np.where(truth.visible == state, distance, np.nan) for state in (VISIBLE, HIDDEN))]
-    tallies = _tallies(parts, measure.threshold)
+    curves = _tally_columns(distance, truth.visible, measure.thresholds)
+    tallied = _at(curves, -1)
     skeleton, left_out = truth.skeleton, int((somebody & ~scored).sum())
+    groups = {
+        name: _row(name, tallied.mean(own), tallied.total(own)) for name, own in skeleton.groups.items()
+    }
+    joints = zip(skeleton.joints, tallied.percent().T, tallied.counted.T, strict=True)
     return Result(
         protocol=measure.protocol,
         title=f"{measure.name}@{measure.threshold} of {truth.name}",
@@ -205,57 +213,65 @@ def _pck(measure: _Measure, predictions: np.ndarray, truth: Truth, predicted: np
         notes=_notes(left_out, measure, labelled.any(0) & ~predicted, skeleton),
         columns=("all", "visible", "hidden"),
         sections={
-            "groups": {name: _row(name, tallies, own, Tally.mean) for name, own in skeleton.groups.items()},
-            "joints": {name: _row(name, tallies, [joint]) for joint, name in enumerate(skeleton.joints)},
-            "means": _means(measure, truth, parts),
+            "groups": groups,
+            "joints": {name: _row(name, percent, counted) for name, percent, counted in joints},
+            "means": _means(measure, truth, distance, curves),
         },
         thresholds=measure.thresholds,
-        curves=_curves(measure, distance, skeleton),
+        curves=_curves(measure, Tally(curves.correct[0], curves.counted[0]), skeleton),
     )
 
 
-def _means(measure: _Measure, truth: Truth, parts: list[np.ndarray]) -> dict[str, Row]:
-    """The rows of means, from the distances (N, J) of each column."""
-    skeleton, key = truth.skeleton, measure.key
+def _tally_columns(distance: np.ndarray, visible: np.ndarray, thresholds: np.ndarray) -> Tally:
+    """The counts of all, of visible and of hidden joints (N, J): correct (3, T, J), counted (3, 1, J)."""
+    visible = np.asfortranarray(visible)  # as the distances lie in memory
+    seen, hidden = (
+        tally(np.where(visible == state, distance, np.nan), thresholds) for state in (VISIBLE, HIDDEN)
+    )
+    correct = np.stack([seen.correct + hidden.correct, seen.correct, hidden.correct])
+    counted = np.stack([seen.counted + hidden.counted, seen.counted, hidden.counted])
+    return Tally(correct, counted[:, None])
+
+
+def _at(columns: Tally, threshold: int) -> Tally:
+    """Of `_tally_columns` what belongs to one threshold: correct and counted (3, J)."""
+    return Tally(columns.correct[:, threshold], columns.counted[:, 0])
+
+
+def _means(measure: _Measure, truth: Truth, distance: np.ndarray, curves: Tally) -> dict[str, Row]:
+    """The rows of means, from the `distances` (N, J) and what `_tally_columns` counted of them."""
+    skeleton, key, thresholds = truth.skeleton, measure.key, measure.thresholds
     joints, total = skeleton.mean_joints, skeleton.num_joints
-    tallies = _tallies(parts, measure.threshold)
+    tallied, fine = _at(curves, -1), _at(curves, round(measure.fine / _CURVE_STEP))
+    counted = tallied.total(joints)
     rows = {
-        f"{key}_mean": _row(f"Mean ({len(joints)} joints, by count)", tallies, joints),
-        f"{key}_unweighted": _row(f"Mean ({len(joints)} joints, unweighted)", tallies, joints, Tally.mean),
+        f"{key}_mean": _row(f"Mean ({len(joints)} joints, by count)", tallied.pooled(joints), counted),
+        f"{key}_unweighted": _row(f"Mean ({len(joints)} joints, unweighted)", tallied.mean(joints), counted),
     }
     if measure is _HEAD:
         at_zero = truth.joints[..., 0] == -1  # x == 0 where coordinates count from 1
-        pooled = _tallies([np.where(at_zero, np.nan, part) for part in parts], measure.threshold)
-        rows[f"{key}_all{total}"] = _row(f"All {total} joints (by count)", pooled, range(total))
-    fine = _tallies(parts, measure.fine)
-    rows[f"{key}_mean@{measure.fine}"] = _row(f"Mean at {measure.fine} (by count)", fine, joints)
-    return rows | {f"{key}_auc": _area_row(measure, parts, joints)}
+        few = distance[at_zero, None], truth.visible[at_zero, None]  # as if all were one joint
+        left_out = _at(_tally_columns(*few, thresholds), -1)
+        correct = tallied.correct.sum(1) - left_out.correct[:, 0]
+        labelled = tallied.counted.sum(1) - left_out.counted[:, 0]
+        rows[f"{key}_all{total}"] = _row(
+            f"All {total} joints (by count)", Tally(correct, labelled).percent(), labelled
+        )
+    rows[f"{key}_mean@{measure.fine}"] = _row(
+        f"Mean at {measure.fine} (by count)", fine.pooled(joints), counted
+    )
+    areas = area_under_curve(thresholds, curves.pooled(joints))
+    return rows | {f"{key}_auc": _row(f"Area under the curve to {measure.threshold}", areas, counted)}
 
 
-def _area_row(measure: _Measure, parts: list[np.ndarray], joints: Sequence[int]) -> Row:
-    """The area under the curve of the mean, up to the threshold, in percent of a perfect one."""
-    curves = _tallies(parts, measure.thresholds)
-    scores = [Score(area_under_curve(measure.thresholds, c.pooled(joints)), c.count(joints)) for c in curves]
-    return Row(f"Area under the curve to {measure.threshold}", tuple(scores))
-
-
-def _curves(measure: _Measure, distance: np.ndarray, skeleton: Skeleton) -> dict[str, np.ndarray]:
-    curve = tally(distance, measure.thresholds)
+def _curves(measure: _Measure, curve: Tally, skeleton: Skeleton) -> dict[str, np.ndarray]:
     mean = {f"{measure.key}_mean": curve.pooled(skeleton.mean_joints)}
     return mean | dict(zip(skeleton.joints, curve.percent().T, strict=True))
 
 
-def _tallies(parts: list[np.ndarray], threshold: float | np.ndarray) -> list[Tally]:
-    return [tally(part, threshold) for part in parts]
-
-
-def _row(
-    label: str,
-    tallies: list[Tally],
-    joints: Sequence[int],
-    figure: Callable[[Tally, Sequence[int]], np.ndarray] = Tally.pooled,
-) -> Row:
-    return Row(label, tuple(Score(float(figure(part, joints)), part.count(joints)) for part in tallies))
+def _row(label: str, percent: np.ndarray, counted: np.ndarray) -> Row:
+    """A line of the table, from a percentage and a count (3,) for each column."""
+    return Row(label, tuple(map(Score, percent.tolist(), counted.tolist())))
 
 
 def _notes(

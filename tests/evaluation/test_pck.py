@@ -65,7 +65,7 @@ def test_means_by_hand() -> None:
     np.testing.assert_array_equal(result.percent(), [75, 0, NAN])
     assert result.pooled([0, 1, 2]) == pytest.approx(60)  # 3 of 5
     assert result.mean([0, 1, 2]) == pytest.approx(37.5)  # of 75 and 0
-    assert result.count([0, 1, 2]) == 5
+    assert result.total([0, 1, 2]) == 5
     assert np.isnan(result.pooled([2])) and np.isnan(result.mean([2]))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from src.datasets.annotations import HIDDEN, UNLABELLED, VISIBLE, Person
+from src.datasets.images import Picture
 from src.datasets.mpii import MPII as RELEASE
 from src.datasets.skeletons import LSP, MPII, SKELETONS, Skeleton, joint_map
 from src.errors import UserError
@@ -226,8 +227,9 @@ class Drawn(NamedTuple):
     def person(self, index: int) -> Person:
         truth, nothing = self.truth, np.zeros(2, np.float32)
         norm = float(truth.norm[index])
-        image = np.zeros((1, 1, 3), np.uint8)
-        return Person(image, truth.joints[index], truth.visible[index], nothing, 1.0, 1.0, 0.0, norm)
+        black = Picture(np.zeros((1, 1, 3), np.uint8))
+        joints, visible = truth.joints[index], truth.visible[index]
+        return Person(lambda _: black, joints, visible, nothing, 1.0, 1.0, 0.0, norm)
 
 
 def test_truth_of_people_who_are_drawn() -> None:

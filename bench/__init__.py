@@ -1,0 +1,1 @@
+"""How fast this project is, against the plain formulation of the same work: `python -m bench`."""

@@ -1,0 +1,40 @@
+"""What the figures were measured on."""
+
+import os
+import platform
+from pathlib import Path
+
+
+def describe(device: str) -> dict[str, str | int]:
+    """Processor, cores that this process may use, threads, versions and device, each in words or a number."""
+    import cv2
+    import torch
+
+    from src.utils import device as devices
+
+    versions = {"Python": platform.python_version(), "torch": torch.__version__, "OpenCV": cv2.__version__}
+    return {
+        "processor": f"{_processor()} ({torch.backends.cpu.get_cpu_capability()}{_bf16()})",
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+        "system": platform.platform(terse=True),
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "device": devices.describe(devices.choose_device(device)),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.machine())
+
+
+def _bf16() -> str:
+    import torch
+
+    if torch.cpu._is_amx_tile_supported():
+        return ", AMX"
+    return ", avx512_bf16" if torch.cpu._is_avx512_bf16_supported() else ""
