@@ -1,5 +1,5 @@
-"""All that pyproject.toml cannot say; compiled extensions are declared here."""
+"""All that pyproject.toml cannot say: the compiled extension, left out where no compiler is found."""
 
 from setuptools import setup
 
-setup()
+setup(cffi_modules=["src/extensions/AE/build.py:builder"])

@@ -1,0 +1,425 @@
+/* From heatmaps and tags to people: the decoder of associative embedding. src/evaluation/grouping.py has its
+   rules, and the same in NumPy. Both give the same numbers, so the order of additions is one of the rules,
+   and products are not to be fused with sums.
+
+   Most cells are of no interest. One pass over the heatmaps finds the largest height of each block of cells;
+   after it only the blocks are visited in which something can be found. */
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "declarations.h"
+
+enum { BLOCK = 64, LANES = 8 }; /* LANES values at a time are compared, in what compilers make a vector */
+
+/* Working memory for one picture: P people, as many peaks of a joint, J joints, L tag dimensions. */
+typedef struct {
+    int64_t blocks;
+    float *highest;            /* (J, blocks) the largest height of each block */
+    float *low_tag, *high_tag; /* (L, blocks) the least and the largest tag of the joint at hand, */
+    int bounded;               /* if they are known */
+
+    int64_t peaks;       /* k of the joint at hand, the highest first */
+    int64_t *peak_cell;  /* (P + 1,) */
+    double *peak_height; /* (P + 1,) */
+    int64_t *goes_to;    /* (P,) the person, or -1 */
+
+    int64_t people;     /* n found so far */
+    int64_t *cell;      /* (P, J) of their joints, -1 for none */
+    double *tag_total;  /* (P, L) */
+    double *tag;        /* (P, L) the mean */
+    int64_t *tag_count; /* (P,) */
+
+    double *distance, *cost; /* (k, n) */
+
+    /* of the assignment, (P,) */
+    double *row_price, *column_price, *path_cost;
+    int64_t *row_of, *column_of, *reached_from, *ahead, *row_passed, *column_passed;
+} ae_desk;
+
+/* The largest of some values, or the least with sign -1; what is no number does not count. */
+static float extreme(const float *values, int64_t size, float sign)
+{
+    float lane[LANES], best = -INFINITY;
+    int64_t k = 0;
+    for (int i = 0; i < LANES; i++)
+        lane[i] = -INFINITY;
+    for (; k + LANES <= size; k += LANES)
+        for (int i = 0; i < LANES; i++) {
+            float value = sign * values[k + i];
+            lane[i] = value > lane[i] ? value : lane[i];
+        }
+    for (; k < size; k++)
+        best = sign * values[k] > best ? sign * values[k] : best;
+    for (int i = 0; i < LANES; i++)
+        best = lane[i] > best ? lane[i] : best;
+    return sign * best;
+}
+
+static int64_t cells_of(const ae_maps *maps)
+{
+    return maps->height * maps->width;
+}
+
+static int64_t block_size(const ae_maps *maps, int64_t block)
+{
+    int64_t rest = cells_of(maps) - block * BLOCK;
+    return rest < BLOCK ? rest : BLOCK;
+}
+
+/* The tags of a joint in one dimension, (h, w). */
+static const float *tags_of(const ae_maps *maps, int64_t dimension, int64_t joint)
+{
+    return maps->tags + (dimension * maps->joints + joint) * cells_of(maps);
+}
+
+/* Whether no cell within reach exceeds this one. */
+static int is_peak(const ae_maps *maps, const float *heights, int64_t cell, int64_t reach)
+{
+    int64_t x = cell % maps->width, y = cell / maps->width;
+    int64_t left = x > reach ? x - reach : 0, top = y > reach ? y - reach : 0;
+    int64_t right = x + reach < maps->width ? x + reach : maps->width - 1;
+    int64_t bottom = y + reach < maps->height ? y + reach : maps->height - 1;
+    for (int64_t row = top; row <= bottom; row++)
+        for (int64_t column = left; column <= right; column++)
+            if (!(heights[cell] >= heights[row * maps->width + column]))
+                return 0;
+    return 1;
+}
+
+static int is_finite(const ae_maps *maps, int64_t joint, int64_t cell)
+{
+    if (!isfinite(maps->heatmaps[joint * cells_of(maps) + cell]))
+        return 0;
+    for (int64_t l = 0; l < maps->dimensions; l++)
+        if (!isfinite(tags_of(maps, l, joint)[cell]))
+            return 0;
+    return 1;
+}
+
+/* Put a peak where its height belongs, after those that are as high; the lowest of too many falls off. */
+static void keep_peak(ae_desk *desk, int64_t most, int64_t cell, double height)
+{
+    int64_t place = desk->peaks;
+    for (; place > 0 && desk->peak_height[place - 1] < height; place--) {
+        desk->peak_height[place] = desk->peak_height[place - 1];
+        desk->peak_cell[place] = desk->peak_cell[place - 1];
+    }
+    desk->peak_height[place] = height;
+    desk->peak_cell[place] = cell;
+    if (desk->peaks < most)
+        desk->peaks++;
+}
+
+static void find_peaks(const ae_maps *maps, const ae_rules *rules, int64_t joint, ae_desk *desk)
+{
+    const float *heights = maps->heatmaps + joint * cells_of(maps);
+    desk->peaks = 0;
+    for (int64_t block = 0; block < desk->blocks; block++) {
+        if (!(desk->highest[joint * desk->blocks + block] > rules->threshold))
+            continue;
+        int64_t first = block * BLOCK, end = first + block_size(maps, block);
+        for (int64_t cell = first; cell < end; cell++)
+            if (heights[cell] > rules->threshold && is_peak(maps, heights, cell, rules->reach) &&
+                is_finite(maps, joint, cell))
+                keep_peak(desk, rules->people, cell, heights[cell]);
+    }
+}
+
+/* Distances and costs (k, n) of peaks and people. */
+static void compare(const ae_maps *maps, const ae_rules *rules, int64_t joint, ae_desk *desk)
+{
+    for (int64_t peak = 0; peak < desk->peaks; peak++)
+        for (int64_t person = 0; person < desk->people; person++) {
+            double square = 0;
+            for (int64_t l = 0; l < maps->dimensions; l++) {
+                double peaks_tag = tags_of(maps, l, joint)[desk->peak_cell[peak]];
+                double difference = peaks_tag - desk->tag[person * maps->dimensions + l];
+                square += difference * difference;
+            }
+            double distance = sqrt(square);
+            double near = distance < rules->tag_threshold ? distance : rules->tag_threshold;
+            double cost = rules->rounded * rint(distance) - desk->peak_height[peak] + rules->nearer * near;
+            desk->distance[peak * desk->people + person] = distance;
+            desk->cost[peak * desk->people + person] = cost;
+        }
+}
+
+/* Give one more row its column, for the least cost in all: along the shortest path, in costs less prices,
+   from the row to a free column; each column passed goes over to the row that it was reached from (Crouse,
+   "On implementing 2D rectangular assignment algorithms", 2016). Where two columns are equally near, a free
+   one is taken, then the one looked at first, as SciPy does: so equal assignments are chosen alike. */
+static void add_row(ae_desk *desk, int64_t added, int64_t columns, int64_t row_step, int64_t column_step)
+{
+    int64_t ahead = columns, row = added, free_column = -1;
+    double reached = 0;
+    for (int64_t column = 0; column < columns; column++) {
+        desk->ahead[column] = columns - 1 - column; /* the last in the list leaves it most easily */
+        desk->path_cost[column] = INFINITY;
+        desk->column_passed[column] = 0;
+    }
+    for (int64_t i = 0; i <= added; i++)
+        desk->row_passed[i] = 0;
+    while (free_column < 0) {
+        int64_t nearest = 0;
+        double least = INFINITY;
+        desk->row_passed[row] = 1;
+        for (int64_t i = 0; i < ahead; i++) {
+            int64_t column = desk->ahead[i];
+            double cost = desk->cost[row * row_step + column * column_step];
+            double by_row = reached + cost - desk->row_price[row] - desk->column_price[column];
+            if (by_row < desk->path_cost[column]) {
+                desk->path_cost[column] = by_row;
+                desk->reached_from[column] = row;
+            }
+            double path_cost = desk->path_cost[column];
+            if (path_cost < least || (path_cost == least && desk->row_of[column] < 0)) {
+                least = path_cost;
+                nearest = i;
+            }
+        }
+        int64_t column = desk->ahead[nearest];
+        desk->ahead[nearest] = desk->ahead[--ahead];
+        desk->column_passed[column] = 1;
+        reached = least;
+        row = desk->row_of[column];
+        if (row < 0)
+            free_column = column;
+    }
+    for (int64_t i = 0; i < added; i++)
+        if (desk->row_passed[i])
+            desk->row_price[i] += reached - desk->path_cost[desk->column_of[i]];
+    desk->row_price[added] += reached;
+    for (int64_t column = 0; column < columns; column++)
+        if (desk->column_passed[column])
+            desk->column_price[column] -= reached - desk->path_cost[column];
+    for (int64_t column = free_column; column >= 0;) {
+        int64_t taker = desk->reached_from[column];
+        int64_t before = desk->column_of[taker]; /* the added one had none */
+        desk->row_of[column] = taker;
+        desk->column_of[taker] = column;
+        column = before;
+    }
+}
+
+/* The assignment of peaks to people with the least cost; who is more in number is left out in part. */
+static void assign(const ae_rules *rules, ae_desk *desk)
+{
+    int by_people = desk->peaks > desk->people; /* the rows, each of which gets a column */
+    int64_t rows = by_people ? desk->people : desk->peaks;
+    int64_t columns = by_people ? desk->peaks : desk->people;
+    for (int64_t i = 0; i < columns; i++) {
+        desk->row_of[i] = desk->column_of[i] = -1;
+        desk->row_price[i] = desk->column_price[i] = 0;
+    }
+    for (int64_t row = 0; row < rows; row++)
+        add_row(desk, row, columns, by_people ? 1 : desk->people, by_people ? desk->people : 1);
+    for (int64_t peak = 0; peak < desk->peaks; peak++) {
+        int64_t person = by_people ? desk->row_of[peak] : desk->column_of[peak];
+        int near = person >= 0 && desk->distance[peak * desk->people + person] < rules->tag_threshold;
+        desk->goes_to[peak] = near ? person : -1;
+    }
+}
+
+/* Give the peaks of a joint to those they are assigned to; the others start people. */
+static void hand_out(const ae_maps *maps, const ae_rules *rules, int64_t joint, ae_desk *desk)
+{
+    for (int64_t peak = 0; peak < desk->peaks; peak++) {
+        int64_t person = desk->goes_to[peak], cell = desk->peak_cell[peak];
+        if (person < 0) {
+            if (desk->people == rules->people)
+                continue;
+            person = desk->people++;
+            desk->tag_count[person] = 0;
+            for (int64_t l = 0; l < maps->dimensions; l++)
+                desk->tag_total[person * maps->dimensions + l] = 0;
+            for (int64_t j = 0; j < maps->joints; j++)
+                desk->cell[person * maps->joints + j] = -1;
+        }
+        desk->cell[person * maps->joints + joint] = cell;
+        desk->tag_count[person]++;
+        for (int64_t l = 0; l < maps->dimensions; l++)
+            desk->tag_total[person * maps->dimensions + l] += tags_of(maps, l, joint)[cell];
+    }
+}
+
+/* A distance of tags as a whole number: rintf, which is no vector operation everywhere. */
+static float whole(float square)
+{
+    const float coarse = 8388608; /* from here on a float has no fraction */
+    float distance = sqrtf(square), rounded = (distance + coarse) - coarse;
+    return distance < coarse ? rounded : distance;
+}
+
+/* The heights of some cells less their rounded distances from a person's tag (L,). */
+static void likeliness(const ae_maps *maps, int64_t joint, int64_t first, int64_t size, const double *tag,
+                       float *values)
+{
+    const float *heights = maps->heatmaps + joint * cells_of(maps) + first;
+    float square[BLOCK] = {0};
+    for (int64_t l = 0; l < maps->dimensions; l++) {
+        const float *tags = tags_of(maps, l, joint) + first, own = (float)tag[l];
+        for (int64_t k = 0; k < size; k++)
+            square[k] += (tags[k] - own) * (tags[k] - own);
+    }
+    for (int64_t k = 0; k < size; k++)
+        values[k] = heights[k] - whole(square[k]);
+}
+
+/* What no cell of a block exceeds in likeliness: each step of the sum is monotonic, with its rounding. */
+static float likeliness_bound(const ae_maps *maps, int64_t joint, int64_t block, const double *tag,
+                              const ae_desk *desk)
+{
+    float square = 0;
+    for (int64_t l = 0; l < maps->dimensions; l++) {
+        float own = (float)tag[l], low = desk->low_tag[l * desk->blocks + block];
+        float high = desk->high_tag[l * desk->blocks + block];
+        float away = own < low ? low - own : own > high ? own - high : 0;
+        square += away * away;
+    }
+    return desk->highest[joint * desk->blocks + block] - whole(square);
+}
+
+/* Find the least and the largest tag of a joint in each block. */
+static void bound_tags(const ae_maps *maps, int64_t joint, ae_desk *desk)
+{
+    for (int64_t l = 0; l < maps->dimensions; l++)
+        for (int64_t block = 0; block < desk->blocks; block++) {
+            const float *tags = tags_of(maps, l, joint) + block * BLOCK;
+            desk->low_tag[l * desk->blocks + block] = extreme(tags, block_size(maps, block), -1);
+            desk->high_tag[l * desk->blocks + block] = extreme(tags, block_size(maps, block), 1);
+        }
+    desk->bounded = 1;
+}
+
+/* The likeliest cell for a joint of a person, the first of equals; -1 if its height is not positive.
+
+   Mostly a cell of the right tag is found soon, and few blocks are as high. Where there is none it pays to
+   know the tags of each block. */
+static int64_t likeliest_cell(const ae_maps *maps, int64_t joint, const double *tag, ae_desk *desk)
+{
+    float best = -INFINITY, values[BLOCK];
+    int64_t found = -1, visited = 0;
+    for (int64_t block = 0; block < desk->blocks; block++) {
+        if (!(desk->highest[joint * desk->blocks + block] > best))
+            continue;
+        if (!desk->bounded && ++visited > desk->blocks / 8)
+            bound_tags(maps, joint, desk);
+        if (desk->bounded && !(likeliness_bound(maps, joint, block, tag, desk) > best))
+            continue;
+        int64_t first = block * BLOCK, size = block_size(maps, block);
+        likeliness(maps, joint, first, size, tag, values);
+        for (int64_t k = 0; k < size; k++)
+            if (values[k] > best) {
+                best = values[k];
+                found = first + k;
+            }
+    }
+    return found >= 0 && maps->heatmaps[joint * cells_of(maps) + found] > 0 ? found : -1;
+}
+
+/* Look for the joints that people lack. */
+static void refine(const ae_maps *maps, ae_desk *desk)
+{
+    for (int64_t joint = 0; joint < maps->joints; joint++) {
+        desk->bounded = 0;
+        for (int64_t person = 0; person < desk->people; person++) {
+            int64_t *cell = desk->cell + person * maps->joints + joint;
+            if (*cell < 0)
+                *cell = likeliest_cell(maps, joint, desk->tag + person * maps->dimensions, desk);
+        }
+    }
+}
+
+/* What people's tags are now. */
+static void average_tags(const ae_maps *maps, ae_desk *desk)
+{
+    for (int64_t i = 0; i < desk->people * maps->dimensions; i++)
+        desk->tag[i] = desk->tag_total[i] / desk->tag_count[i / maps->dimensions];
+}
+
+/* The mean over all joints of the heights of those found. */
+static double mean_height(const ae_maps *maps, const int64_t *cell)
+{
+    double total = 0;
+    for (int64_t joint = 0; joint < maps->joints; joint++)
+        if (cell[joint] >= 0)
+            total += maps->heatmaps[joint * cells_of(maps) + cell[joint]];
+    return total / maps->joints;
+}
+
+/* The joint in a cell: point (2,), the centre moved a quarter to the larger neighbours, and its height. */
+static void place_joint(const ae_maps *maps, int64_t joint, int64_t cell, float *point, float *score)
+{
+    point[0] = point[1] = NAN;
+    *score = 0;
+    if (cell < 0)
+        return;
+    const float *height = maps->heatmaps + joint * cells_of(maps) + cell;
+    int64_t width = maps->width, x = cell % width, y = cell / width;
+    point[0] = x + 0.5f;
+    point[1] = y + 0.5f;
+    *score = height[0];
+    if (x > 0 && x < width - 1 && y > 0 && y < maps->height - 1) {
+        point[0] += 0.25f * ((height[1] > height[-1]) - (height[1] < height[-1]));
+        point[1] += 0.25f * ((height[width] > height[-width]) - (height[width] < height[-width]));
+    }
+}
+
+static void find_people(const ae_maps *maps, const ae_rules *rules, ae_desk *desk)
+{
+    for (int64_t joint = 0; joint < maps->joints; joint++)
+        for (int64_t block = 0; block < desk->blocks; block++) {
+            const float *heights = maps->heatmaps + joint * cells_of(maps) + block * BLOCK;
+            desk->highest[joint * desk->blocks + block] = extreme(heights, block_size(maps, block), 1);
+        }
+    for (int64_t i = 0; i < maps->joints; i++) {
+        int64_t joint = rules->order[i];
+        find_peaks(maps, rules, joint, desk);
+        compare(maps, rules, joint, desk);
+        assign(rules, desk);
+        hand_out(maps, rules, joint, desk);
+        average_tags(maps, desk);
+    }
+}
+
+int64_t ae_group(const ae_maps *maps, const ae_rules *rules, float *points, float *scores,
+                 float *person_scores)
+{
+    ae_desk desk = {.blocks = (cells_of(maps) + BLOCK - 1) / BLOCK};
+    int64_t joints = maps->joints, most = rules->people + 1; /* one to spare */
+    int64_t tags = most * maps->dimensions, bounds = maps->dimensions * desk.blocks, status = -AE_NO_MEMORY;
+    float *floats = malloc((size_t)(joints * desk.blocks + 2 * bounds) * sizeof(float));
+    double *doubles = malloc((size_t)(most * (4 + 2 * most) + 2 * tags) * sizeof(double));
+    int64_t *numbers = malloc((size_t)(most * (9 + joints)) * sizeof(int64_t));
+    if (floats && doubles && numbers) {
+        double **columns[] = {&desk.peak_height, &desk.row_price, &desk.column_price, &desk.path_cost};
+        int64_t **lists[] = {&desk.peak_cell, &desk.goes_to, &desk.tag_count, &desk.row_of, &desk.column_of,
+                             &desk.reached_from, &desk.ahead, &desk.row_passed, &desk.column_passed};
+        for (int i = 0; i < 4; i++)
+            *columns[i] = doubles + i * most;
+        for (int i = 0; i < 9; i++)
+            *lists[i] = numbers + i * most;
+        desk.highest = floats;
+        desk.low_tag = desk.highest + joints * desk.blocks;
+        desk.high_tag = desk.low_tag + bounds;
+        desk.distance = doubles + 4 * most;
+        desk.cost = desk.distance + most * most;
+        desk.tag_total = desk.cost + most * most;
+        desk.tag = desk.tag_total + tags;
+        desk.cell = numbers + 9 * most;
+        find_people(maps, rules, &desk);
+        for (int64_t person = 0; person < desk.people; person++)
+            person_scores[person] = (float)mean_height(maps, desk.cell + person * joints);
+        if (rules->refine)
+            refine(maps, &desk);
+        for (int64_t i = 0; i < desk.people * joints; i++)
+            place_joint(maps, i % joints, desk.cell[i], points + 2 * i, scores + i);
+        status = desk.people;
+    }
+    free(floats);
+    free(doubles);
+    free(numbers);
+    return status;
+}
