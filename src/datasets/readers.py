@@ -21,7 +21,9 @@ RELEASES = {
     "lspet": "src.datasets.lsp:LSPET",
     "mpii": "src.datasets.mpii:MPII",
     "lsp_mpii": "src.datasets.lsp_mpii:LSP_MPII",
+    "coco": "src.datasets.coco:COCO",
 }
+VALID_SHARE = 0.2  # what is held out by default of a release without a validation split
 
 
 def release(dataset: str) -> Release:
@@ -38,7 +40,7 @@ def read(
     data_dir: Path,
     split: str,
     *,
-    valid_share: float = 0.2,
+    valid_share: float = VALID_SHARE,
     skeleton: Skeleton | None = None,
 ) -> Annotations:
     """One split (train, valid or test) of the release in `data_dir`, in its own joints or in `skeleton`'s.
