@@ -2,8 +2,10 @@
 
     python tools/compare.py hgpose/a hgpose/b --out figure.png
     python tools/compare.py hgpose/a advpose/c --out figure.svg --by hour --watch
+    python tools/compare.py mine.json published.json --out bars.png
 
-Prints a table of best values, and of the options in which the runs differ.
+Prints a table of best values, and of the options in which the runs differ. JSON files of scores, which
+hgpose-ae/test.py writes with --json, become bars side by side.
 """
 
 import argparse
@@ -23,6 +25,9 @@ from src.utils.options import ROOT, Parser, one_of, positive, positive_real
 @command
 def main(argv: Sequence[str] | None = None) -> None:
     options = get_options(sys.argv[1:] if argv is None else argv)
+    if all(_is_json(name) for name in options.runs):
+        show_scores(options)
+        return
     folders = [find_run(name, options.exp_dir) for name in options.runs]
     labels = options.labels or [_label(folder) for folder in folders]
     writable_folder(options.out.parent)
@@ -39,7 +44,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def get_options(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser("Draw training and validation curves of runs, and print their best values.")
-    parser.add_argument("runs", nargs="+", metavar="TASK/NAME", help="runs, or paths of their folders")
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="TASK/NAME",
+        help="runs, or paths of their folders; or JSON files of scores",
+    )
     parser.add_argument("--out", type=Path, required=True, help="figure to write: " + ", ".join(SUFFIXES))
     parser.add_argument("--exp-dir", type=Path, default=ROOT / "exp", metavar="DIR", help="where runs lie")
     parser.add_argument("--by", type=one_of(list(AXES)), default="epoch", help=", ".join(AXES))
@@ -62,9 +72,31 @@ def get_options(argv: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_strictly(argv)
     if options.out.suffix.lower() not in SUFFIXES:
         raise UserError(f"--out {options.out} must end in one of {', '.join(SUFFIXES)}")
+    files = [name for name in options.runs if _is_json(name)]
+    if files and (len(files) < len(options.runs) or options.watch):
+        raise UserError(f"{files[0]} holds scores: these are drawn alone, without runs and without --watch")
     if options.labels and len(options.labels) != len(options.runs):
         raise UserError(f"--labels names {len(options.labels)} runs, but there are {len(options.runs)}")
     return options
+
+
+def _is_json(name: str) -> bool:
+    return name.lower().endswith(".json")
+
+
+def show_scores(options: argparse.Namespace) -> None:
+    """Draw the scores in JSON files as bars and print them."""
+    from src.utils.bars import draw_bars, read_scores
+    from src.utils.bars import table as table_of_scores
+
+    labels = options.labels or [None] * len(options.runs)
+    scores = [read_scores(Path(name), label) for name, label in zip(options.runs, labels, strict=True)]
+    writable_folder(options.out.parent)
+    draw_bars(scores, options.out, options.width)
+    if options.json:
+        write_json(options.json, {"scores": [asdict(each) for each in scores]})
+    print(table_of_scores(scores), flush=True)
+    note(f"wrote {options.out}")
 
 
 def _label(folder: Path) -> str:

@@ -26,6 +26,19 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MARKERS = "os^DvPX"  # seven, so that colour and marker together repeat after 56 runs
 CHARACTER = 0.075  # inches; a generous mean width in a legend
 
+STYLE: Any = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "axes.edgecolor": "#808080",
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "svg.hashsalt": "curves",  # the same data give the same file
+    "pdf.fonttype": 42,
+}
+
 # Options that name a run, or that change how it goes but not what comes out.
 _SAME_RESULT = {
     "exp", "exp-dir", "continue", "config", "json", "final-predictions", "workers", "save-every",
@@ -286,28 +299,15 @@ def draw(
     entry = 0.7 + CHARACTER * max(len(label) for label in [*labels, "validation"])
     across = max(1, min(len(labels) + 2, int(width / entry)))
     height = rows * max(2.4, 0.62 * width / columns) + 0.22 * -(-(len(labels) + 2) // across)
-    style: Any = {
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "grid.color": "#e4e4e4",
-        "axes.edgecolor": "#808080",
-        "axes.titlesize": 10,
-        "axes.titlelocation": "left",
-        "svg.hashsalt": "curves",  # the same data give the same file
-        "pdf.fonttype": 42,
-    }
-    with matplotlib.rc_context(style):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), dpi=200, layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False).flat
         for panel, metric in zip(panels, metrics, strict=True):
             _draw_panel(panel, runs, metric, by, smooth)
         handles = [*_run_handles(labels), *_style_handles()]
         legend = figure.legend(handles=handles, loc="outside lower center", ncols=across, frameon=False)
-        for text in legend.get_texts():
-            text.set_parse_math(False)  # a $ in a name is a $
-        _save(figure, out)
+        take_literally(legend)
+        save_figure(figure, out)
 
 
 def _legend_label(run: Run, metric: str) -> str:
@@ -374,7 +374,13 @@ def _scale_axes(panel: "Axes", values: list[float], by: str, share: bool) -> Non
         panel.ticklabel_format(axis="y", scilimits=(-2, 4), useMathText=True)
 
 
-def _save(figure: Any, out: Path) -> None:
+def take_literally(legend: Any) -> None:
+    """A $ in a name is a $, and no formula."""
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def save_figure(figure: Any, out: Path) -> None:
     """Write the figure by the suffix of `out`, without a date, in one piece."""
     kind = out.suffix.lower().removeprefix(".")
     undated = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[kind]

@@ -146,7 +146,7 @@ def lines_of(panel: Any, style: str) -> dict[str, tuple[list[float], list[float]
 
 def test_curves_have_the_logged_points(two: None, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     figures: list[Any] = []
-    monkeypatch.setattr(curves, "_save", lambda figure, out: figures.append(figure))
+    monkeypatch.setattr(curves, "save_figure", lambda figure, out: figures.append(figure))
     run("hgpose/a", "advpose/b", "--by", "hour")
     accuracy, loss = figures[0].axes
     a, b = curves.COLOURS[:2]
@@ -313,3 +313,41 @@ def test_help_imports_nothing_slow() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "--watch" in done.stdout
+
+
+def scores(folder: Path, name: str, **figures: float) -> str:
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({"title": f"{name} title", "figures": figures}))
+    return str(path)
+
+
+def test_files_of_scores_become_bars(tmp_path, capsys):
+    files = [scores(tmp_path, "mine", AP=0.25), scores(tmp_path, "other", AP=0.593, AR=0.7)]
+    out, table = tmp_path / "figures" / "bars.png", tmp_path / "table.json"
+    compare.main([*files, "--out", str(out), "--json", str(table)])
+    assert cv2.imread(str(out)) is not None
+    printed = capsys.readouterr().out
+    assert "mine title" in printed and "59.3" in printed
+    assert json.loads(table.read_text())["scores"][1] == {
+        "label": "other title",
+        "figures": {"AP": 0.593, "AR": 0.7},
+    }
+    compare.main([*files, "--out", str(out), "--labels", "a", "b"])
+    assert "title" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["{file}", "hgpose/a"], "mine.json holds scores: these are drawn alone"),
+        (["{file}", "--watch"], "mine.json holds scores: these are drawn alone"),
+        (["{file}", "--labels", "a", "b"], "--labels names 2 runs, but there are 1"),
+        (["none.json"], "none.json cannot be read"),
+    ],
+)
+def test_scores_that_cannot_be_drawn(tmp_path, capsys, argv, message):
+    file = scores(tmp_path, "mine", AP=0.25)
+    with pytest.raises(SystemExit) as end:
+        compare.main([*(word.format(file=file) for word in argv), "--out", str(tmp_path / "bars.png")])
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err

@@ -2,8 +2,9 @@
    rules, and the same in NumPy. Both give the same numbers, so the order of additions is one of the rules,
    and products are not to be fused with sums.
 
-   Most cells are of no interest. One pass over the heatmaps finds the largest height of each block of cells;
-   after it only the blocks are visited in which something can be found. */
+   Most cells are of no interest. One pass over the heatmaps finds the largest height in each block of cells,
+   and one over the tags of a joint that somebody lacks their range; after these only the blocks are visited
+   in which something can be found. */
 
 #include <math.h>
 #include <stdint.h>
@@ -11,14 +12,14 @@
 
 #include "declarations.h"
 
-enum { BLOCK = 64, LANES = 8 }; /* LANES values at a time are compared, in what compilers make a vector */
+enum { BLOCK = 128, LANES = 32 }; /* of a block so many cells are compared at once, as vectors */
 
 /* Working memory for one picture: P people, as many peaks of a joint, J joints, L tag dimensions. */
 typedef struct {
     int64_t blocks;
-    float *highest;            /* (J, blocks) the largest height of each block */
-    float *low_tag, *high_tag; /* (L, blocks) the least and the largest tag of the joint at hand, */
-    int bounded;               /* if they are known */
+    float *highest;            /* (J, blocks) the largest height in each block */
+    float *low_tag, *high_tag; /* (L, blocks) the range of the tags of the joint at hand */
+    float *bound;              /* (blocks,) what no cell exceeds in likeliness for the person at hand */
 
     int64_t peaks;       /* k of the joint at hand, the highest first */
     int64_t *peak_cell;  /* (P + 1,) */
@@ -38,23 +39,32 @@ typedef struct {
     int64_t *row_of, *column_of, *reached_from, *ahead, *row_passed, *column_passed;
 } ae_desk;
 
-/* The largest of some values, or the least with sign -1; what is no number does not count. */
-static float extreme(const float *values, int64_t size, float sign)
+/* The range of some values, infinite the wrong way round without any; what is no number does not count. */
+static void range(const float *values, int64_t size, float *low, float *high)
 {
-    float lane[LANES], best = -INFINITY;
+    float least[LANES], most[LANES];
     int64_t k = 0;
-    for (int i = 0; i < LANES; i++)
-        lane[i] = -INFINITY;
+    for (int i = 0; i < LANES; i++) {
+        least[i] = INFINITY;
+        most[i] = -INFINITY;
+    }
     for (; k + LANES <= size; k += LANES)
         for (int i = 0; i < LANES; i++) {
-            float value = sign * values[k + i];
-            lane[i] = value > lane[i] ? value : lane[i];
+            float value = values[k + i];
+            least[i] = value < least[i] ? value : least[i];
+            most[i] = value > most[i] ? value : most[i];
         }
-    for (; k < size; k++)
-        best = sign * values[k] > best ? sign * values[k] : best;
-    for (int i = 0; i < LANES; i++)
-        best = lane[i] > best ? lane[i] : best;
-    return sign * best;
+    for (int i = 0; k < size; i++, k++) {
+        least[i] = values[k] < least[i] ? values[k] : least[i];
+        most[i] = values[k] > most[i] ? values[k] : most[i];
+    }
+    for (int half = LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; i++) {
+            least[i] = least[i + half] < least[i] ? least[i + half] : least[i];
+            most[i] = most[i + half] > most[i] ? most[i + half] : most[i];
+        }
+    *low = least[0];
+    *high = most[0];
 }
 
 static int64_t cells_of(const ae_maps *maps)
@@ -267,46 +277,41 @@ static void likeliness(const ae_maps *maps, int64_t joint, int64_t first, int64_
         values[k] = heights[k] - whole(square[k]);
 }
 
-/* What no cell of a block exceeds in likeliness: each step of the sum is monotonic, with its rounding. */
-static float likeliness_bound(const ae_maps *maps, int64_t joint, int64_t block, const double *tag,
-                              const ae_desk *desk)
+/* Bound what the cells of each block have in likeliness: by the highest, had it the nearest tag. Each step of
+   that sum is monotonic, with its rounding. */
+static void bound_likeliness(const ae_maps *maps, int64_t joint, const double *tag, ae_desk *desk)
 {
-    float square = 0;
+    int64_t blocks = desk->blocks;
+    const float *highest = desk->highest + joint * blocks;
+    float *restrict bound = desk->bound;
+    for (int64_t block = 0; block < blocks; block++)
+        bound[block] = 0;
     for (int64_t l = 0; l < maps->dimensions; l++) {
-        float own = (float)tag[l], low = desk->low_tag[l * desk->blocks + block];
-        float high = desk->high_tag[l * desk->blocks + block];
-        float away = own < low ? low - own : own > high ? own - high : 0;
-        square += away * away;
-    }
-    return desk->highest[joint * desk->blocks + block] - whole(square);
-}
-
-/* Find the least and the largest tag of a joint in each block. */
-static void bound_tags(const ae_maps *maps, int64_t joint, ae_desk *desk)
-{
-    for (int64_t l = 0; l < maps->dimensions; l++)
-        for (int64_t block = 0; block < desk->blocks; block++) {
-            const float *tags = tags_of(maps, l, joint) + block * BLOCK;
-            desk->low_tag[l * desk->blocks + block] = extreme(tags, block_size(maps, block), -1);
-            desk->high_tag[l * desk->blocks + block] = extreme(tags, block_size(maps, block), 1);
+        const float *low = desk->low_tag + l * blocks, *high = desk->high_tag + l * blocks;
+        const float own = (float)tag[l];
+        for (int64_t block = 0; block < blocks; block++) {
+            float below = low[block] - own, above = own - high[block], away = below > above ? below : above;
+            away = away > 0 ? away : 0;
+            bound[block] += away * away;
         }
-    desk->bounded = 1;
+    }
+    for (int64_t block = 0; block < blocks; block++)
+        bound[block] = highest[block] - whole(bound[block]);
 }
 
-/* The likeliest cell for a joint of a person, the first of equals; -1 if its height is not positive.
-
-   Mostly a cell of the right tag is found soon, and few blocks are as high. Where there is none it pays to
-   know the tags of each block. */
+/* The likeliest cell for a joint of a person, the first of equals; -1 if its height is not positive. */
 static int64_t likeliest_cell(const ae_maps *maps, int64_t joint, const double *tag, ae_desk *desk)
 {
-    float best = -INFINITY, values[BLOCK];
-    int64_t found = -1, visited = 0;
+    float best = -INFINITY, enough = -INFINITY, values[BLOCK];
+    int64_t found = -1, promising = 0;
+    bound_likeliness(maps, joint, tag, desk);
+    for (int64_t block = 1; block < desk->blocks; block++)
+        promising = desk->bound[block] > desk->bound[promising] ? block : promising;
+    likeliness(maps, joint, promising * BLOCK, block_size(maps, promising), tag, values);
+    for (int64_t k = 0; k < block_size(maps, promising); k++)
+        enough = values[k] > enough ? values[k] : enough;
     for (int64_t block = 0; block < desk->blocks; block++) {
-        if (!(desk->highest[joint * desk->blocks + block] > best))
-            continue;
-        if (!desk->bounded && ++visited > desk->blocks / 8)
-            bound_tags(maps, joint, desk);
-        if (desk->bounded && !(likeliness_bound(maps, joint, block, tag, desk) > best))
+        if (!(desk->bound[block] >= enough && desk->bound[block] > best))
             continue;
         int64_t first = block * BLOCK, size = block_size(maps, block);
         likeliness(maps, joint, first, size, tag, values);
@@ -319,11 +324,24 @@ static int64_t likeliest_cell(const ae_maps *maps, int64_t joint, const double *
     return found >= 0 && maps->heatmaps[joint * cells_of(maps) + found] > 0 ? found : -1;
 }
 
+static int is_lacking(const ae_maps *maps, int64_t joint, const ae_desk *desk)
+{
+    for (int64_t person = 0; person < desk->people; person++)
+        if (desk->cell[person * maps->joints + joint] < 0)
+            return 1;
+    return 0;
+}
+
 /* Look for the joints that people lack. */
 static void refine(const ae_maps *maps, ae_desk *desk)
 {
     for (int64_t joint = 0; joint < maps->joints; joint++) {
-        desk->bounded = 0;
+        if (!is_lacking(maps, joint, desk))
+            continue;
+        for (int64_t i = 0; i < maps->dimensions * desk->blocks; i++) {
+            const float *tags = tags_of(maps, i / desk->blocks, joint) + i % desk->blocks * BLOCK;
+            range(tags, block_size(maps, i % desk->blocks), desk->low_tag + i, desk->high_tag + i);
+        }
         for (int64_t person = 0; person < desk->people; person++) {
             int64_t *cell = desk->cell + person * maps->joints + joint;
             if (*cell < 0)
@@ -369,11 +387,11 @@ static void place_joint(const ae_maps *maps, int64_t joint, int64_t cell, float 
 
 static void find_people(const ae_maps *maps, const ae_rules *rules, ae_desk *desk)
 {
-    for (int64_t joint = 0; joint < maps->joints; joint++)
-        for (int64_t block = 0; block < desk->blocks; block++) {
-            const float *heights = maps->heatmaps + joint * cells_of(maps) + block * BLOCK;
-            desk->highest[joint * desk->blocks + block] = extreme(heights, block_size(maps, block), 1);
-        }
+    for (int64_t i = 0; i < maps->joints * desk->blocks; i++) {
+        const float *heights = maps->heatmaps + i / desk->blocks * cells_of(maps) + i % desk->blocks * BLOCK;
+        float lowest;
+        range(heights, block_size(maps, i % desk->blocks), &lowest, desk->highest + i);
+    }
     for (int64_t i = 0; i < maps->joints; i++) {
         int64_t joint = rules->order[i];
         find_peaks(maps, rules, joint, desk);
@@ -389,8 +407,8 @@ int64_t ae_group(const ae_maps *maps, const ae_rules *rules, float *points, floa
 {
     ae_desk desk = {.blocks = (cells_of(maps) + BLOCK - 1) / BLOCK};
     int64_t joints = maps->joints, most = rules->people + 1; /* one to spare */
-    int64_t tags = most * maps->dimensions, bounds = maps->dimensions * desk.blocks, status = -AE_NO_MEMORY;
-    float *floats = malloc((size_t)(joints * desk.blocks + 2 * bounds) * sizeof(float));
+    int64_t tags = most * maps->dimensions, ranges = maps->dimensions * desk.blocks, status = -AE_NO_MEMORY;
+    float *floats = malloc((size_t)((joints + 1) * desk.blocks + 2 * ranges) * sizeof(float));
     double *doubles = malloc((size_t)(most * (4 + 2 * most) + 2 * tags) * sizeof(double));
     int64_t *numbers = malloc((size_t)(most * (9 + joints)) * sizeof(int64_t));
     if (floats && doubles && numbers) {
@@ -403,7 +421,8 @@ int64_t ae_group(const ae_maps *maps, const ae_rules *rules, float *points, floa
             *lists[i] = numbers + i * most;
         desk.highest = floats;
         desk.low_tag = desk.highest + joints * desk.blocks;
-        desk.high_tag = desk.low_tag + bounds;
+        desk.high_tag = desk.low_tag + ranges;
+        desk.bound = desk.high_tag + ranges;
         desk.distance = doubles + 4 * most;
         desk.cost = desk.distance + most * most;
         desk.tag_total = desk.cost + most * most;
