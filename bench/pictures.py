@@ -1,7 +1,8 @@
 """Pictures of LSPET's and of MPII's size, each with a person: real ones if there are any, else drawn."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,12 +10,14 @@ import cv2
 import numpy as np
 
 from src.datasets import readers
+from src.datasets.affine import PERSON_PIXELS
 from src.datasets.annotations import Annotations
 from src.datasets.images import read_image
 from src.datasets.skeletons import COCO, LSP, Skeleton
 from src.datasets.synth import ENLARGE, SynthPeople
 
 COUNT = 64
+SMALLEST = 1.4  # 95 % of MPII's people have a larger scale
 LONG_SIDE = 1280  # pixels, of most of MPII's pictures
 QUALITY = 90  # of JPEGs
 
@@ -39,14 +42,18 @@ def small(lspet: Path, folder: Path) -> Annotations:
 
 
 def large(coco: Path, folder: Path) -> Annotations:
-    """COCO's pictures enlarged to 1280 pixels if they are there, else drawn ones of 1280 x 720."""
+    """COCO's pictures enlarged to 1280 pixels if they are there, else drawn ones of 1280 x 960.
+
+    People are about as large as in MPII, where the median of their scales is 3.4.
+    """
     annotations = coco / "annotations" / "person_keypoints_train2017.json"
     if annotations.exists():
-        return _written(folder / "large", "COCO enlarged", COCO, _enlarged(annotations, coco / "images"))
-    return _written(folder / "large", "drawn", LSP, _drawn(resolution=640, width=LONG_SIDE))
+        shown = islice(_enlarged(annotations, coco / "images"), COUNT)
+        return _written(folder / "large", "COCO enlarged", COCO, shown)
+    return _written(folder / "large", "drawn", LSP, _drawn(resolution=853, width=LONG_SIDE))
 
 
-def _drawn(resolution: int, width: int) -> Iterable[Shown]:
+def _drawn(resolution: int, width: int) -> Iterator[Shown]:
     """People in squares an eighth larger than `resolution`, which are mirrored at the sides up to `width`."""
     people = SynthPeople("train", COUNT, LSP, resolution)
     for person in map(people.person, range(COUNT)):
@@ -57,22 +64,23 @@ def _drawn(resolution: int, width: int) -> Iterable[Shown]:
         yield Shown(picture, person.joints + moved, person.visible, person.center + moved, person.scale)
 
 
-def _enlarged(annotations: Path, images: Path) -> Iterable[Shown]:
-    """The largest person of each of COCO's pictures in which one has joints."""
+def _enlarged(annotations: Path, images: Path) -> Iterator[Shown]:
+    """The largest person of each of COCO's pictures in which one with joints is large enough."""
     release = json.loads(annotations.read_text())
     largest: dict[int, dict] = {}
     for person in sorted(release["annotations"], key=lambda person: person["area"]):
         if person["num_keypoints"]:
             largest[person["image_id"]] = person
-    paths = {image["id"]: images / "train2017" / image["file_name"] for image in release["images"]}
-    for number, person in sorted(largest.items())[:COUNT]:
-        picture = read_image(paths[number])
-        factor = LONG_SIDE / max(picture.shape[:2])
-        picture = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
-        keypoints = np.array(person["keypoints"], np.float64).reshape(-1, 3)
+    pictures = {image["id"]: image for image in release["images"]}
+    for number, person in sorted(largest.items()):
+        factor = LONG_SIDE / max(pictures[number]["width"], pictures[number]["height"])
         x, y, width, height = factor * np.array(person["bbox"])
-        center, scale = np.array([x + width / 2, y + height / 2]), max(width, height) / 200
-        yield Shown(picture, factor * keypoints[:, :2], keypoints[:, 2], center, scale)
+        center, scale = np.array([x + width / 2, y + height / 2]), max(width, height) / PERSON_PIXELS
+        if scale > SMALLEST:
+            picture = read_image(images / "train2017" / pictures[number]["file_name"])
+            picture = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+            keypoints = np.array(person["keypoints"], np.float64).reshape(-1, 3)
+            yield Shown(picture, factor * keypoints[:, :2], keypoints[:, 2], center, scale)
 
 
 def _written(folder: Path, name: str, skeleton: Skeleton, shown: Iterable[Shown]) -> Annotations:

@@ -61,7 +61,7 @@ def prepare(people: Annotations, size: int = BATCH) -> Work:
     crops, batches = PersonCrops(people, RES, AUGMENTATION), iter(Stream(len(people), size, seed=0))
 
     def work() -> tuple[Tensor, Tensor]:
-        return on_device(collate([crops[key] for key in next(batches)]))
+        return on_device(collate(crops.__getitems__(next(batches))))
 
     return work
 
@@ -109,7 +109,7 @@ def _two_workers(people: Annotations, pairs: int) -> Measure:
 class Training:
     """The network of demo.yaml, which leaves no core free."""
 
-    RES, WARM, STEPS = 96, 4, 12
+    RES, WARM, STEPS = 96, 3, 10
 
     def __init__(self, people: Annotations) -> None:
         joints = people.skeleton.num_joints

@@ -46,15 +46,17 @@ class PersonCrops(Dataset):
         return len(self.people)
 
     def __getitem__(self, key: Key) -> Batch | str:
-        times, row = key
-        at_row(row)
-        draw = Draw()
-        if self.augmentation:
-            draw = self.augmentation.draw(np.random.default_rng((self.seed, times, row)))
-        try:
-            return self.crop(self.people.person(row), draw) | {"row": np.int64(row)}
-        except BadImage as error:
-            return str(error)
+        (sample,) = self.__getitems__([key])
+        return sample
+
+    def __getitems__(self, keys: list[Key]) -> list[Batch | str]:
+        """The samples of a batch: first all that needs no picture, and then the pictures.
+
+        Each picture goes through all of the processor's cache, and what comes between two takes several times
+        as long as elsewhere.
+        """
+        placed = [self._place_row(key) for key in keys]
+        return [self._completed(person, sample) for person, sample in placed]
 
     def where(self, row: int) -> str:
         """Person `row` in words."""
@@ -64,14 +66,33 @@ class PersonCrops(Dataset):
 
     def crop(self, person: Person, draw: Draw) -> Batch:
         """The sample of one person under the given factors. Raises BadImage."""
+        sample = self._place(person, draw)
+        return sample | {"image": self._cut(person, sample["matrix"])}
+
+    def _place_row(self, key: Key) -> tuple[Person, Batch]:
+        """A person, and their sample without the picture."""
+        _, row = key
+        at_row(row)
+        person, draw = self.people.person(row), Draw()
+        if self.augmentation:
+            draw = self.augmentation.draw(np.random.default_rng((self.seed, *key)))
+        return person, self._place(person, draw) | {"row": np.int64(row)}
+
+    def _completed(self, person: Person, sample: Batch) -> Batch | str:
+        """The sample with the picture, or why there is none."""
+        at_row(int(sample["row"]))
+        try:
+            return sample | {"image": self._cut(person, sample["matrix"])}
+        except BadImage as error:
+            return str(error)
+
+    def _place(self, person: Person, draw: Draw) -> Batch:
         x, y = person.center.tolist()
         center = x, y + person.shift * person.scale
         scale = person.scale * person.enlarge * draw.scale
         matrix = affine.crop_matrix(center, scale, self.input_res, draw.rotation, draw.flip)
-        pixels, reduction = person.read(affine.shrinkage(matrix))
         order = self.flip_order if draw.flip else slice(None)
         return {
-            "image": affine.warp(pixels, affine.from_reduced(matrix, reduction), self.input_res),
             "joints": affine.apply(matrix, person.joints)[order].astype(np.float32),
             "visible": person.visible[order],
             "color": np.array(draw.color, np.float32),
@@ -80,6 +101,10 @@ class PersonCrops(Dataset):
             "norm": np.float32(person.norm),
             "scale": np.float32(person.scale),
         }
+
+    def _cut(self, person: Person, matrix: np.ndarray) -> np.ndarray:
+        pixels, reduction = person.read(affine.shrinkage(matrix))
+        return affine.warp(pixels, affine.from_reduced(matrix, reduction), self.input_res)
 
 
 class Stream(Sampler[list[Key]]):
