@@ -10,11 +10,12 @@ message.
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+from src.utils.garbage import no_collection
 
 Work = Callable[[], object]
 
@@ -105,7 +106,8 @@ def compare(case: Case, seconds: float = 4.0) -> Measure:
     what the other leaves in caches or takes from the clock of the processor. The ratio is the median over
     pairs: what slows the machine for a while slows both of a pair.
     """
-    with _no_collection():
+    gc.collect()  # before and not within, where it would hit one of the two at random
+    with no_collection():
         calls = _calls(case.ours), _calls(case.theirs)
         pairs: list[tuple[float, float]] = []
         end = time.perf_counter() + seconds
@@ -122,7 +124,8 @@ def compare(case: Case, seconds: float = 4.0) -> Measure:
 
 def clock(work: Work, seconds: float) -> float:
     """The median of the seconds that a work takes alone, for goals that are times."""
-    with _no_collection():
+    gc.collect()  # before and not within, where it would hit one of the two at random
+    with no_collection():
         calls = _calls(work)
         end = time.perf_counter() + seconds
         times = [_time(work, calls)]
@@ -158,16 +161,3 @@ def _calls(work: Work) -> int:
     if _time(work, 1) > 100 * SHORTEST:
         return 1
     return max(1, round(SHORTEST / max(_time(work, 1), 1e-7)))
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Garbage is collected before and not within: it would hit one of the two at random."""
-    before = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.enable()

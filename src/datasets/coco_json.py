@@ -4,10 +4,8 @@ Lin et al., "Microsoft COCO: common objects in context", ECCV 2014; the format i
 Coordinates count from 0.
 """
 
-import gc
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from src.datasets.own_skeleton import build_skeleton
 from src.datasets.scene_annotations import SceneAnnotations
 from src.datasets.skeletons import Skeleton
 from src.errors import UserError
+from src.utils.garbage import no_collection
 
 BOX_OVER_JOINTS = 1.1  # of people without a box: its sides over those of the box around their joints
 
@@ -36,7 +35,8 @@ def load_coco_json(
     (then the box around the labelled joints, a tenth larger). Raises UserError for a file that is damaged,
     holds no keypoints, or contradicts itself.
     """
-    with _no_collection():
+    # collection would look at millions of numbers again and again, and find none
+    with no_collection():
         category, skeleton, arrays = _read(path, declared, declared_in)
     root = _root(folders, arrays["images"])
     return SceneAnnotations(name, skeleton, root, category, **arrays)
@@ -81,18 +81,6 @@ def to_coco(record: SceneAnnotations) -> dict[str, Any]:
 
 
 _LISTS = ("images", "annotations", "categories")
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Garbage collection would look at millions of numbers again and again, and find none."""
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.enable()
 
 
 # ------------------------------------------------------------------------------------------------ the text
