@@ -15,7 +15,7 @@ import torch
 
 from src import models
 from src.datasets.annotations import Person
-from src.datasets.images import BadImage
+from src.datasets.images import BadImage, Picture
 from src.datasets.synth import SynthPeople
 from src.models.layers import PoseNetwork
 from tests.task_runner import main_of
@@ -35,9 +35,11 @@ def build_exactly(*arguments: Any, **config: Any) -> PoseNetwork:
 
 
 def person_if_readable(people: SynthPeople, index: int) -> Person:
-    if index in UNREADABLE[people.name]:
+    def refuse(shrink: float) -> Picture:
         raise BadImage(f"picture {index} is cut short")
-    return person(people, index)
+
+    found = person(people, index)
+    return found._replace(read=refuse) if index in UNREADABLE[people.name] else found
 
 
 if __name__ == "__main__":
