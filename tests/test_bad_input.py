@@ -19,7 +19,7 @@ import scipy.io
 import torch
 
 from src.datasets.annotations import Annotations
-from src.utils import single_person, training
+from src.utils import single_person, supervision, training
 from tests.releases import make_lspet, write_mpii_h5, write_mpii_pictures
 from tests.task_runner import ROOT, TINY, main_of
 
@@ -157,8 +157,8 @@ def test_skipped_pictures_are_counted(
     options = ["--skip-bad-images", "--workers", workers, "--iters", 0, "--valid-iters", 0, "--batch-size", 1]
     train_on(lspet, tmp_path, *options)
     said = capsys.readouterr().err
-    assert "lspet train: 2 left out, as their picture cannot be read; the first: picture " in said
-    assert "lspet valid: 1 left out, as their picture cannot be read; the first: picture " in said
+    assert "lspet train: 2 people left out, as pictures cannot be read; the first: picture " in said
+    assert "lspet valid: 1 person left out, as pictures cannot be read; the first: picture " in said
     position = torch.load(tmp_path / "hgpose" / "x" / "checkpoint.pth", weights_only=True)["position"]
     assert position["step"] == 16
     assert position["seen"] >= 18  # those left out are passed over, and so they are when the run goes on
@@ -323,7 +323,7 @@ def test_a_signal_breaks_off_the_validation_and_the_run_goes_on_with_it(
 
     with monkeypatch.context() as patch:
         patch.setattr(single_person, "validate_heatmaps", interrupted)
-        patch.setattr(single_person, "to_device", not_reached)
+        patch.setattr(supervision, "to_device", not_reached)
         with pytest.raises(SystemExit) as end:
             train(tmp_path, "--exp", "x", *TINY, "--epochs", "1", "--skeleton", "mpii")
     assert end.value.code == 130

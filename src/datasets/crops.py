@@ -5,26 +5,49 @@ The device makes floats, colours and targets of them (src/datasets/targets.py).
 
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from src.datasets import affine
-from src.datasets.annotations import People, Person
+from src.datasets.annotations import MASKED, People, Person
 from src.datasets.augmentation import Augmentation, Draw
 from src.datasets.images import BadImage
+from src.datasets.joined import JoinedPeople
 from src.datasets.workers import Workers, at_row, served
 from src.errors import UserError
 
 Batch = dict[str, Any]
 Key = tuple[int, int]  # (which time through the data, which person)
 
-NOBODY = -1  # visibility of a joint that is not of a person
+
+class Samples(Dataset):
+    """What a network learns from, one dict a sample, out of `people`: an annotated record or drawn ones.
+
+    units: what the samples are, one and several.
+    """
+
+    units: ClassVar[tuple[str, str]]
+    people: Any
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+    def where(self, row: int) -> str:
+        """Sample `row` in words."""
+        people, row = self.people.locate(row) if isinstance(self.people, JoinedPeople) else (self.people, row)
+        images = getattr(people, "images", None)  # what is drawn has none
+        picture = "" if images is None else f" ({images[row].decode(errors='replace')})"
+        return f"{self.units[0]} {row} of {people.name}{picture}"
+
+    def stream(self, batch_size: int, seed: int, start: int = 0) -> "Stream":
+        """The batches to learn from, of joined sets by their weights."""
+        return Stream(len(self), batch_size, seed, start, getattr(self.people, "weights", None))
 
 
-class PersonCrops(Dataset):
+class PersonCrops(Samples):
     """One person a sample, cropped to a square of `input_res` pixels.
 
     A sample is a dict: image (R, R, 3) uint8 RGB; joints (J, 2) float32 in crop pixels; visible (J,) int8;
@@ -32,6 +55,8 @@ class PersonCrops(Dataset):
     picture pixels, norm and scale float32, row int64. It depends on (seed, pass, row) alone: not on the
     workers, nor on where a run was resumed. A picture that cannot be read becomes its message (a str).
     """
+
+    units = ("person", "people")
 
     def __init__(
         self, people: People, input_res: int, augmentation: Augmentation | None = None, seed: int = 0
@@ -41,9 +66,6 @@ class PersonCrops(Dataset):
         self.augmentation = augmentation
         self.seed = seed
         self.flip_order = np.array(people.skeleton.flip_order)
-
-    def __len__(self) -> int:
-        return len(self.people)
 
     def __getitem__(self, key: Key) -> Batch | str:
         (sample,) = self.__getitems__([key])
@@ -57,12 +79,6 @@ class PersonCrops(Dataset):
         """
         placed = [self._place_row(key) for key in keys]
         return [self._completed(person, sample) for person, sample in placed]
-
-    def where(self, row: int) -> str:
-        """Person `row` in words."""
-        images = getattr(self.people, "images", None)  # synthetic people have none
-        picture = "" if images is None else f" ({images[row].decode(errors='replace')})"
-        return f"person {row} of {self.people.name}{picture}"
 
     def crop(self, person: Person, draw: Draw) -> Batch:
         """The sample of one person under the given factors. Raises BadImage."""
@@ -110,12 +126,17 @@ class PersonCrops(Dataset):
 class Stream(Sampler[list[Key]]):
     """Batches of keys for training, without end: the people in random order, pass after pass.
 
-    start: people already seen. The order of a pass depends on (seed, pass) alone, so a run that was
-    interrupted sees what it would have seen. Batches run over the border of two passes.
+    start: people already seen. weights (N,): how often each is drawn in a pass, on average; `drawn` are then
+    their sum. The order of a pass depends on (seed, pass) alone, so a run that was interrupted sees what it
+    would have seen. Batches run over the border of two passes.
     """
 
-    def __init__(self, people: int, batch_size: int, seed: int, start: int = 0) -> None:
+    def __init__(
+        self, people: int, batch_size: int, seed: int, start: int = 0, weights: np.ndarray | None = None
+    ) -> None:
         self.people, self.batch_size, self.seed, self.start = people, batch_size, seed, start
+        self.weights = weights
+        self.drawn = people if weights is None else max(1, round(float(weights.sum())))
 
     def __iter__(self) -> Iterator[list[Key]]:
         keys = self._keys()
@@ -123,11 +144,24 @@ class Stream(Sampler[list[Key]]):
             yield list(itertools.islice(keys, self.batch_size))
 
     def _keys(self) -> Iterator[Key]:
-        times, done = divmod(self.start, self.people)
+        times, done = divmod(self.start, self.drawn)
         while True:
-            order = np.random.default_rng((self.seed, times)).permutation(self.people)
+            order = self._order(np.random.default_rng((self.seed, times)))
             yield from ((times, int(row)) for row in order[done:])
             times, done = times + 1, 0
+
+    def _order(self, rng: np.random.Generator) -> np.ndarray:
+        """The people of a pass, (drawn,). With weights, systematic sampling of a random order: nobody comes
+        more than once above or below their weight.
+        """
+        order = rng.permutation(self.people)
+        if self.weights is None:
+            return order
+        ends = np.cumsum(self.weights[order])
+        ends *= self.drawn / ends[-1]
+        ends[-1] = self.drawn  # whatever was lost to rounding
+        times = np.diff(np.floor(ends + rng.random()).astype(np.int64), prepend=0)
+        return rng.permutation(np.repeat(order, times))
 
 
 def in_order(people: int, batch_size: int, batches: int = 0) -> list[list[Key]]:
@@ -209,10 +243,10 @@ def in_step(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
     """Batches of `readable` with a filler for each that it has left out, so that all take `size` people.
 
     Of processes that learn together each so has a batch for every step. A filler is a copy of one in which
-    nobody counts: all joints have the visibility NOBODY.
+    nobody counts: all joints have the visibility MASKED.
     """
     for batch in batches:
-        nobody = torch.full_like(batch["visible"], NOBODY)
+        nobody = torch.full_like(batch["visible"], MASKED)
         for _ in range(batch["taken"] // size - 1):
             yield batch | {"visible": nobody, "taken": size}
         yield batch | {"taken": size}

@@ -35,12 +35,13 @@ def open_scenes(
     skeleton: Skeleton | None = None,
     resolution: int = 512,
     pictures: bool = True,
+    everything: bool = False,
 ) -> ScenePeople:
     """The pictures of a split of `--dataset` with everybody in them: of "train", those to learn from.
 
     skeleton: that of a network, which must be the data set's. resolution: of the input, for which synthetic
-    scenes are drawn. pictures: whether the folder of the pictures must be there; scoring does without. Raises
-    UserError for data that are missing or unusable.
+    scenes are drawn. pictures: whether the folder of the pictures must be there; scoring does without.
+    everything: all of "train", as it is to be scored. Raises UserError for data that are missing or unusable.
     """
     if options.dataset == "synth":
         from src.datasets.synth import SynthScenes
@@ -60,7 +61,8 @@ def open_scenes(
             f" {', '.join(skeleton.joints)}"
         )
     record = replace(record, mask_people=options.mask_people)
-    return record.for_training(options.empty_share) if split == "train" else record
+    learns = split == "train" and not everything
+    return record.for_training(options.empty_share) if learns else record
 
 
 def data_folder(options: Namespace) -> Path:

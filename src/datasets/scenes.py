@@ -6,12 +6,11 @@ at once. The device makes floats, colours and targets of it (src/datasets/target
 
 import cv2
 import numpy as np
-from torch.utils.data import Dataset
 
 from src.datasets import affine
 from src.datasets.annotations import UNLABELLED
 from src.datasets.augmentation import SceneAugmentation, SceneDraw
-from src.datasets.crops import Batch, Key
+from src.datasets.crops import Batch, Key, Samples
 from src.datasets.images import BadImage
 from src.datasets.scene_annotations import Scene, ScenePeople
 from src.datasets.workers import at_row
@@ -19,7 +18,7 @@ from src.datasets.workers import at_row
 MAX_PEOPLE = 30
 
 
-class Scenes(Dataset):
+class Scenes(Samples):
     """One picture a sample, whole in a square of `input_res` pixels unless the augmentation moves it.
 
     A sample is a dict: image (R, R, 3) uint8 RGB; joints (P, J, 2) float32 in its pixels; visible (P, J)
@@ -30,6 +29,8 @@ class Scenes(Dataset):
     Of more than P = `max_people` people the largest are kept; the others are masked, too. A sample depends
     on (seed, pass, row) alone. A picture that cannot be read becomes its message (a str).
     """
+
+    units = ("picture", "pictures")
 
     def __init__(
         self,
@@ -48,9 +49,6 @@ class Scenes(Dataset):
         self.stride = stride
         self.flip_order = np.array(people.skeleton.flip_order)
 
-    def __len__(self) -> int:
-        return len(self.people)
-
     def __getitem__(self, key: Key) -> Batch | str:
         times, row = key
         at_row(row)
@@ -61,12 +59,6 @@ class Scenes(Dataset):
             return self.sample(self.people.scene(row), draw) | {"row": np.int64(row)}
         except BadImage as error:
             return str(error)
-
-    def where(self, row: int) -> str:
-        """Picture `row` in words."""
-        images = getattr(self.people, "images", None)  # synthetic scenes have none
-        picture = "" if images is None else f" ({images[row].decode(errors='replace')})"
-        return f"picture {row} of {self.people.name}{picture}"
 
     def sample(self, scene: Scene, draw: SceneDraw) -> Batch:
         """The sample of a scene under the given factors. Raises BadImage."""

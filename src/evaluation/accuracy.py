@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from src.datasets.skeletons import Skeleton
@@ -71,3 +72,31 @@ class HeatmapAccuracy:
         if is_main():
             self.correct.copy_(state["correct"])
             self.counted.copy_(state["counted"])
+
+
+PEAK_WINDOW, PEAK_THRESHOLD = 5, 0.1  # those of grouping (src.evaluation.grouping.Grouping)
+
+
+class PeakAccuracy(HeatmapAccuracy):
+    """The same for maps of several people: a joint is found if there is a peak of its map where it is.
+
+    A peak is what grouping takes for one: the largest value of a window, above a threshold. It may be
+    size / 64 cells away from the joint's cell, rounded, and at least one. Tags play no part in it.
+    """
+
+    @torch.no_grad()
+    def update(self, heatmaps: Tensor, cells: Tensor, counts: Tensor) -> None:
+        """Count a batch; does not wait for the device.
+
+        heatmaps (B, J or more, size, size): of the last stage; what follows the J heatmaps is not looked at.
+        cells (B, P, J, 2) int64, counts (B, P, J) bool: of all people.
+        """
+        heatmaps, size = heatmaps[:, : counts.shape[2]].float(), heatmaps.shape[3]
+        largest = F.max_pool2d(heatmaps, PEAK_WINDOW, 1, PEAK_WINDOW // 2)
+        peaks = ((heatmaps == largest) & (heatmaps > PEAK_THRESHOLD)).float()
+        reach = max(1, round(size / 64))
+        near = F.max_pool2d(peaks, 2 * reach + 1, 1, reach).flatten(2)  # (B, J, size²)
+        index = torch.where(counts, cells[..., 1] * size + cells[..., 0], 0).transpose(1, 2)
+        found = near.gather(2, index).transpose(1, 2) > 0  # (B, P, J)
+        self.correct += (found & counts).sum((0, 1))
+        self.counted += counts.sum((0, 1))

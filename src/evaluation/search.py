@@ -109,7 +109,7 @@ def find_people(network: nn.Module, picture: np.ndarray, search: Search, device:
     views = _views(Picture(picture), width, height, search.sides)
     inverse = affine.invert(letterbox(width, height, search.sides[0]))
     (people,) = _search(network, [torch.from_numpy(view[None]) for view in views], search, device)
-    return _through(inverse, people)
+    return through(inverse, people)
 
 
 def find_all(
@@ -120,10 +120,10 @@ def find_all(
     for batch in batches:
         found = _search(network, batch["image"], search, device)
         for row, inverse, people in zip(batch["row"].tolist(), batch["inverse"].numpy(), found, strict=True):
-            yield row, _through(inverse, people)
+            yield row, through(inverse, people)
 
 
-def _through(matrix: np.ndarray, people: People) -> People:
+def through(matrix: np.ndarray, people: People) -> People:
     """The people with their joints mapped by a matrix (2, 3)."""
     return people._replace(joints=affine.apply(matrix, people.joints).astype(np.float32))
 
@@ -160,15 +160,15 @@ def _resized(maps: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _of_one_scale(network: nn.Module, images: Tensor, search: Search) -> tuple[Tensor, Tensor]:
-    heatmaps, tags = _split(network(images)[-1], search)
+    joints = len(search.grouping.joint_order)
+    heatmaps, tags = split_maps(network(images)[-1], joints)
     if search.flip_order is None:
         return heatmaps, tags
-    of_mirrored, mirrored_tags = _split(network(images.flip(3))[-1], search)
+    of_mirrored, mirrored_tags = split_maps(network(images.flip(3))[-1], joints)
     restored = torch.stack([mirrored_tags[:, :, joint] for joint in search.flip_order], dim=2).flip(4)
     return flip_average(heatmaps, of_mirrored, search.flip_order), torch.cat([tags, restored], dim=1)
 
 
-def _split(maps: Tensor, search: Search) -> tuple[Tensor, Tensor]:
+def split_maps(maps: Tensor, joints: int) -> tuple[Tensor, Tensor]:
     """Maps (B, J + L J, h, w) of a network as heatmaps and tags (B, L, J, h, w), in float32."""
-    joints = len(search.grouping.joint_order)
     return maps[:, :joints].float(), maps[:, joints:].float().unflatten(1, (-1, joints))

@@ -65,7 +65,9 @@ class Update:
             else None
         )
 
-    def set_rate(self, rate: float) -> None:
+    def begin(self, rate: float) -> None:
+        """Go into training mode, with this learning rate."""
+        self.network.train()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 

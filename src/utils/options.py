@@ -26,7 +26,10 @@ OPTIONS_FILE = "options.json"  # in the folder of an experiment
 _NOT_INHERITED = ("exp", "exp-dir", "continue", "branch", "config", "load-model", "final-predictions", "json")
 
 # What a test takes over from the experiment that it scores.
-_DATA = ("dataset", "data-dir", "synth-size", "synth-poses", "valid-share", "skip-bad-images")
+_DATA = (
+    "dataset", "data-dir", "synth-size", "synth-poses", "valid-share", "skip-bad-images", "coco-year",
+    "valid-ids", "mask-people", "empty-share",
+)  # fmt: skip
 
 # How older code bases spelt the same options; accepted with one dash or two, and not shown in help.
 OLD_SPELLINGS = {
@@ -317,29 +320,27 @@ def add_run_options(parser: Parser) -> None:
     run.add_argument("--json", type=path, metavar="OUT", help="write the final figures as JSON too")
 
 
-def add_scoring_options(parser: Parser) -> None:
+def add_scoring_options(parser: Parser, stored: str, batch_size: int) -> None:
+    """stored: what predictions are stored in. batch_size: people or pictures at a time by default."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--exp", type=experiment_name, metavar="NAME", help="score an experiment (-e NAME)")
     what.add_argument("--checkpoint", type=path, metavar="FILE", help="score a checkpoint")
-    what.add_argument(
-        "--predictions", type=path, metavar="FILE", help="score stored .h5, .mat, .npz or .json"
-    )
+    what.add_argument("--predictions", type=path, metavar="FILE", help=f"score stored {stored}")
     how = parser.add_argument_group("scoring")
     how.add_argument(
         "--exp-dir", type=path, default=ROOT / "exp", metavar="DIR", help="where experiments lie"
     )
     how.add_argument("--last", action="store_true", help="the newest checkpoint of NAME, not the best")
     how.add_argument("--split", default="valid", choices=("train", "valid", "test"), help="of the data set")
-    how.add_argument("--protocol", help="pckh, pck or pck-box; none: that of the data set")
     how.add_argument(
         "--flip-test", action=BooleanOptionalAction, default=True,
         help="average with the mirrored picture",
     )  # fmt: skip
     how.add_argument("--out", type=path, metavar="DIR", help="where predictions go; none: the experiment")
     how.add_argument(
-        "--pictures", type=count, default=0, metavar="N", help="draw N people in predictions.jpg"
+        "--pictures", "--images", type=count, default=0, metavar="N", help="draw N of them in predictions.jpg"
     )
-    how.add_argument("--batch-size", type=positive, default=16, help="people at a time")
+    how.add_argument("--batch-size", type=positive, default=batch_size, help="looked at together")
     how.add_argument(
         "--valid-iters", type=count, default=0, help="batches, spread over the split; 0: all of it"
     )
@@ -347,6 +348,54 @@ def add_scoring_options(parser: Parser) -> None:
     how.add_argument("--amp", choices=AMP, default="none", help="mixed precision: faster, figures may differ")
     how.add_argument("--workers", type=count, default=2, help="processes that prepare data; 0 for none")
     how.add_argument("--json", type=path, metavar="OUT", help="write the figures as JSON too")
+
+
+def add_network_options(parser: Parser, architectures: Sequence[str], arch: str) -> None:
+    """Which network, and its sizes, as `network_config` gives them to the network's class."""
+    group = parser.add_argument_group(
+        "network", "none of a size: that of the published network; `python -m src.models` lists them all"
+    )
+    group.add_argument("--arch", type=one_of(architectures), default=arch, help="architecture")
+    for name, meaning in _SIZES.items():
+        group.add_argument(f"--{name}", type=positive, metavar="N", help=meaning)
+    group.add_argument(
+        "--network", type=setting, nargs="*", default=[], metavar="KEY=VALUE",
+        help="further arguments of the architecture",
+    )  # fmt: skip
+
+
+# The arguments that most architectures have.
+_SIZES = {
+    "stacks": "networks in a row, each supervised",
+    "feats": "width of the features",
+    "modules": "blocks at each place",
+    "depth": "how often an hourglass halves",
+}
+
+
+def network_config(options: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of the network's class that the options give, but for the number of joints."""
+    sizes = {name: getattr(options, name) for name in _SIZES}
+    further = (text.partition("=") for text in options.network)
+    return {name: size for name, size in sizes.items() if size} | {
+        name: _value(text) for name, _, text in further
+    }
+
+
+def setting(text: str) -> str:
+    """KEY=VALUE."""
+    key, equals, value = text.partition("=")
+    if not (equals and key.isidentifier() and value):
+        raise argparse.ArgumentTypeError(f"KEY=VALUE is wanted, such as stem_feats=256, not {text!r}")
+    return text
+
+
+def _value(text: str) -> Any:
+    """A number, a list or another value of JSON; else the word itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def add_length_options(parser: Parser, epochs: int, batch_size: int) -> None:
@@ -357,7 +406,10 @@ def add_length_options(parser: Parser, epochs: int, batch_size: int) -> None:
     )
     length.add_argument("--max-iters", type=count, default=0, help="stop after N iterations in all (-m N)")
     length.add_argument(
-        "--batch-size", type=positive, default=batch_size, help="people a step, in all processes together"
+        "--batch-size",
+        type=positive,
+        default=batch_size,
+        help="people or pictures a step, in all processes together",
     )
     length.add_argument(
         "--accumulate", type=positive, default=1, help="parts in which a batch is learnt, to save memory"
@@ -367,7 +419,7 @@ def add_length_options(parser: Parser, epochs: int, batch_size: int) -> None:
     length.add_argument("--early-stop", type=count, default=0, metavar="N", help="stop after N validations"
                         " without a gain of --early-stop-delta; 0: never")  # fmt: skip
     length.add_argument(
-        "--early-stop-delta", type=real, default=0.001, help="the accuracy that counts as a gain"
+        "--early-stop-delta", type=real, default=0.001, help="what counts as a gain of the best validation"
     )
     length.add_argument(
         "--snapshot-every", type=count, default=0, help="epochs between kept checkpoints; 0: none"
@@ -395,6 +447,37 @@ def add_data_options(parser: Parser, datasets: Sequence[str]) -> None:
         "--skip-bad-images", action=BooleanOptionalAction, default=False,
         help="leave out pictures that cannot be read, and count them",
     )  # fmt: skip
+
+
+def add_coco_options(parser: Parser) -> None:
+    coco = parser.add_argument_group("COCO")
+    coco.add_argument(
+        "--coco-year", type=int, choices=(2014, 2017), help="of the release; none: the newest that is there"
+    )
+    coco.add_argument(
+        "--valid-ids", type=path, metavar="FILE",
+        help="ids of training pictures, one a line, that are for validation, such as data/coco/valid_id",
+    )  # fmt: skip
+    coco.add_argument(
+        "--mask-people", action=BooleanOptionalAction, default=False,
+        help="take people without labelled joints out of the loss, too, as crowds are",
+    )  # fmt: skip
+    coco.add_argument(
+        "--empty-share", type=share, default=0.0, help="share of the pictures without people to learn from"
+    )
+
+
+def add_scene_options(parser: Parser) -> None:
+    scene = parser.add_argument_group("pictures and augmentation")
+    scene.add_argument("--input-res", type=positive, default=512, help="side of the square input in pixels")
+    scene.add_argument(
+        "--max-people", type=positive, default=30, help="to learn from in a picture; further ones are masked"
+    )
+    scene.add_argument("--scale-aug", type=share, default=0.25, help="the square is scaled by 1 ± this")
+    scene.add_argument("--rotate-aug", type=real, default=30, help="degrees of rotation at most")
+    scene.add_argument("--shift-aug", type=share, default=0.2, help="shift at most, as a share of the side")
+    scene.add_argument("--flip-prob", type=share, default=0.5, help="share of pictures that are mirrored")
+    scene.add_argument("--color-aug", type=share, default=0.4, help="channels are multiplied by 1 ± this")
 
 
 def add_crop_options(parser: Parser) -> None:

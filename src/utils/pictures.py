@@ -13,6 +13,7 @@ import numpy as np
 from src.datasets.annotations import HIDDEN, UNLABELLED
 from src.datasets.skeletons import Skeleton
 from src.errors import UserError
+from src.evaluation.grouping import People
 from src.utils.files import replacing
 
 Colour = tuple[int, int, int]
@@ -24,6 +25,12 @@ TRUNK: Colour = (235, 235, 235)
 TRUTH: Colour = (255, 255, 255)
 EDGE: Colour = (20, 20, 20)  # around all of them, so that they show on any ground
 PAPER, INK = 255, 40
+
+# Of people in one picture, one after the other; neighbours differ with any colour vision.
+PEOPLE: tuple[Colour, ...] = (
+    (255, 159, 28), (64, 156, 255), (255, 225, 77), (204, 121, 220), (38, 208, 165), (255, 99, 99),
+    (176, 240, 255), (160, 200, 60),
+)  # fmt: skip
 
 _SUBPIXEL_BITS = 4  # OpenCV takes fixed-point coordinates
 _FAR = 1e6  # pixels; beyond, fixed-point coordinates would overflow
@@ -49,12 +56,13 @@ def draw_pose(
     threshold: float = 0.0,
     visible: np.ndarray | None = None,
     thickness: int | None = None,
+    colour: Colour | None = None,
 ) -> np.ndarray:
     """A copy of the picture (H, W, 3) with one person's joints (J, 2) and the limbs between them.
 
     scores (J,): joints below `threshold` are left out. visible (J,): 0 unlabelled, left out; 1 hidden, a
     ring; 2 visible, a dot. Joints that are not finite are left out. thickness: of limbs in pixels; by
-    default it grows with the person.
+    default it grows with the person. colour: of everything; by default left and right differ.
     """
     shown = _shown(joints, scores, threshold, visible)
     thickness = thickness or _thickness(joints[shown])
@@ -65,11 +73,31 @@ def draw_pose(
     for a, b in limbs:
         _line(image, joints[a], joints[b], EDGE, outline)
     for a, b in limbs:
-        _line(image, joints[a], joints[b], limb_colour(skeleton, (a, b)), thickness)
+        _line(image, joints[a], joints[b], colour or limb_colour(skeleton, (a, b)), thickness)
     for joint in np.flatnonzero(shown).tolist():
-        colour = joint_colour(skeleton, joint)
-        _dot(image, joints[joint], colour, radius=0.5 + thickness, hollow=hidden[joint])
+        fill = colour or joint_colour(skeleton, joint)
+        _dot(image, joints[joint], fill, radius=0.5 + thickness, hollow=hidden[joint])
     return image
+
+
+def draw_people(
+    image: np.ndarray,
+    people: People,
+    skeleton: Skeleton,
+    *,
+    threshold: float = 0.0,
+    thickness: int | None = None,
+) -> np.ndarray:
+    """A copy of the picture (H, W, 3) with everybody in a colour of their own, the surest on top.
+
+    people: joints in its pixels. Joints whose score is below `threshold` are left out.
+    """
+    for place in np.argsort(people.person_score, kind="stable").tolist():
+        colour = PEOPLE[place % len(PEOPLE)]
+        joints, scores = people.joints[place], people.score[place]
+        style = {"threshold": threshold, "thickness": thickness, "colour": colour}
+        image = draw_pose(image, joints, skeleton, scores=scores, **style)
+    return image.copy()
 
 
 def draw_truth(
@@ -121,6 +149,37 @@ def prediction_grid(
         score = None if scores is None else scores[i]
         drawn = draw_pose(small, points, skeleton, scores=score, threshold=threshold)
         cells.append(_framed(drawn, caption) if truth is not None else drawn)
+    return _tile(cells, columns, gap=max(2, cell // 40))
+
+
+def people_grid(
+    images: Sequence[np.ndarray],
+    found: Sequence[People],
+    truth: Sequence[tuple[np.ndarray, np.ndarray]],
+    skeleton: Skeleton,
+    columns: int,
+    *,
+    threshold: float = 0.2,
+    cell: int = 256,
+) -> np.ndarray:
+    """A contact sheet of N pictures of any size, with the people found in them over the thin white truth.
+
+    found: of each picture, joints in its pixels; those whose score is below `threshold` are left out. truth:
+    joints (n, J, 2) and visible (n, J) of those annotated. columns: pictures in a row. cell: side of the
+    square that each is fitted into. Returns (H, W, 3).
+    """
+    if not len(images):
+        raise UserError("a grid needs at least one picture")
+    cells = []
+    for image, people, (joints, visible) in zip(images, found, truth, strict=True):
+        small, factor, offset = _fit(image, cell)
+        annotated = np.flatnonzero((visible > UNLABELLED).any(1))
+        for person in annotated.tolist():
+            small = draw_truth(small, joints[person] * factor + offset, skeleton, visible[person])
+        sure = people.person_score >= threshold
+        shown = People(people.joints[sure] * factor + offset, people.score[sure], people.person_score[sure])
+        small = draw_people(small, shown, skeleton, threshold=threshold / 2, thickness=max(1, cell // 128))
+        cells.append(_framed(small, f"{sure.sum()} found, {len(annotated)} annotated"))
     return _tile(cells, columns, gap=max(2, cell // 40))
 
 

@@ -35,11 +35,17 @@ def score_predictions(args: Namespace) -> Result:
     return evaluate(protocol, coords, truth, skeleton)
 
 
-def score_checkpoint(args: Namespace, task: str) -> Result:
-    """Predict the split with the network of `--exp` or `--checkpoint`, keep and score the predictions."""
-    path = args.checkpoint or args.exp_dir / task / args.exp / (NEWEST if args.last else BEST)
+def checkpoint_of(args: Namespace, task: str) -> Path:
+    """The checkpoint that `--exp` or `--checkpoint` names. Raises UserError for an experiment without."""
+    path: Path = args.checkpoint or args.exp_dir / task / args.exp / (NEWEST if args.last else BEST)
     if args.exp and not args.last and not path.exists():
         raise UserError(f"{args.exp} has no {BEST} yet; --last takes the newest checkpoint")
+    return path
+
+
+def score_checkpoint(args: Namespace, task: str) -> Result:
+    """Predict the split with the network of `--exp` or `--checkpoint`, keep and score the predictions."""
+    path = checkpoint_of(args, task)
     device = choose_device(args.device)
     loaded = models.load(path, device)
     skeleton = Skeleton.from_dict(loaded.skeleton)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Protocol
 import torch
 from torch import Tensor
 
-from src.datasets.crops import Batch, PersonCrops, Stream, in_step, load, readable
+from src.datasets.crops import Batch, Samples, Stream, in_step, load, readable
 from src.errors import UserError
 from src.models.checkpoint import load_weights
 from src.models.layers import PoseNetwork
@@ -22,8 +22,9 @@ from src.utils import distributed
 from src.utils.command import note
 from src.utils.device import describe, to_device
 from src.utils.experiment import BEST, NEWEST, Experiment, Row
+from src.utils.files import write_json
 from src.utils.optimization import learning_rate
-from src.utils.processes import leave, own_share, processes
+from src.utils.processes import is_main, leave, own_share, processes
 from src.utils.progress import Progress, clock
 
 SLOW_EPOCH_SECONDS = 1800.0
@@ -126,6 +127,7 @@ class Run:
     parts: what else has a state, by the name under which a checkpoint holds it.
     stop: whether a signal has asked for the end.
     left_out: messages of the pictures that could not be read in this epoch.
+    best_by: the figure of validation by which best.pth is chosen, "accuracy" or another one between 0 and 1.
     """
 
     def __init__(
@@ -136,10 +138,11 @@ class Run:
         head: dict[str, Any],
         weights: dict[str, PoseNetwork],
         parts: dict[str, Stateful],
+        best_by: str = "accuracy",
     ) -> None:
         self.experiment, self.options, self.device = experiment, experiment.options, device
         self.position, self.totals, self.accuracy = Position(), Totals(device), accuracy
-        self.head, self.weights = head, weights
+        self.head, self.weights, self.best_by = head, weights, best_by
         self.stop, self.left_out = StopRequest(), list[str]()
         self.parts: dict[str, Stateful] = {**parts, "totals": self.totals, "accuracy": accuracy}
         if experiment.state is not None:
@@ -175,8 +178,8 @@ class Run:
         return {**self.networks(), **parts, "position": asdict(self.position), "random": random}
 
     def figures(self) -> dict[str, Any]:
-        """What the run has reached, for `--json`: the best accuracy, and the newest row of log.csv."""
-        best = {"best_accuracy": self.position.best, "best_epoch": self.position.best_epoch}
+        """What the run has reached, for `--json`: the best validation, and the newest row of log.csv."""
+        best = {f"best_{self.best_by}": self.position.best, "best_epoch": self.position.best_epoch}
         measured = best if self.position.best >= 0 else dict.fromkeys(best)
         return {"exp": self.options.exp, **measured, "last": self.experiment.last_epoch()}
 
@@ -267,18 +270,44 @@ def iterations(options: Namespace, people: int) -> int:
     return options.iters or -(-people // options.batch_size)
 
 
-def introduce(run: Run, crops: PersonCrops, valid_crops: PersonCrops, speed: str) -> None:
-    """Tell the user what is trained, on what, how long an epoch is, and what makes it fast (`settle`)."""
+def carry_out(
+    run: Run,
+    samples: Samples,
+    valid_samples: Samples,
+    speed: str,
+    learn: Callable[[Batch, float], dict[str, Tensor]],
+    validate: Callable[[], Row],
+    predict: Callable[[], None],
+) -> None:
+    """Train as `fit` says, unless the run is finished; then what `--final-predictions` and `--json` ask for.
+
+    speed: the line that says what makes the run fast. predict(): write the final predictions.
+    """
+    options = run.options
+    if run.finished and options.resume:
+        note(f"experiment {options.exp} is finished ({run.end}); a larger number goes on")
+    else:
+        _introduce(run, samples, valid_samples)
+        note(speed)
+        fit(run, samples, learn, validate)
+    if is_main():
+        if options.final_predictions:
+            predict()
+        if options.json:
+            write_json(options.json, run.figures())
+
+
+def _introduce(run: Run, samples: Samples, valid_samples: Samples) -> None:
+    """Tell the user what is trained, on what, and how long an epoch is."""
     network = run.weights["model"]
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     sizes = ", ".join(f"{key} {value}" for key, value in network.config.items())
-    iters, batch_size = iterations(run.options, len(crops)), run.options.batch_size
+    iters, batch_size = iterations(run.options, len(samples)), run.options.batch_size
     note(f"{network.arch} ({sizes}): {millions:.2f} M parameters on {_hardware(run.device)}")
     note(
-        f"{crops.people.name}: {len(crops):,} people, {iters:,} iterations of {batch_size} an epoch;"
-        f" {valid_crops.people.name}: {len(valid_crops):,} people"
+        f"{samples.people.name}: {len(samples):,} {samples.units[1]}, {iters:,} iterations of {batch_size} an"
+        f" epoch; {valid_samples.people.name}: {len(valid_samples):,} {valid_samples.units[1]}"
     )
-    note(speed)
 
 
 def _hardware(device: torch.device) -> str:
@@ -288,7 +317,7 @@ def _hardware(device: torch.device) -> str:
 
 def fit(
     run: Run,
-    crops: PersonCrops,
+    samples: Samples,
     learn: Callable[[Batch, float], dict[str, Tensor]],
     validate: Callable[[], Row],
 ) -> None:
@@ -296,22 +325,22 @@ def fit(
 
     learn(batch, rate): one iteration on a batch on the device; returns its losses, detached scalars. Of
         several processes each learns from its share, and the mean of their losses is that of the batch.
-    validate(): the row of figures that validation adds to log.csv, "valid_accuracy" among them; of no use if
-        a signal has come (`run.stop`).
+    validate(): the row of figures that validation adds to log.csv, that of `run.best_by` among them; of no
+        use if a signal has come (`run.stop`).
 
     Raises UserError if a loss is not finite; SystemExit after a signal, with the checkpoint written.
     """
     options = run.options
-    iters = iterations(options, len(crops))
+    iters = iterations(options, len(samples))
     run.check()
     run.experiment.open(run.position.step, _hardware(run.device), run.state())
-    batches = _timed(_batches(run, crops))
+    batches = _timed(_batches(run, samples))
     with run.stop:
         while not run.finished:
             _train_epoch(run, batches, learn, iters)
             if not run.stop.now():
                 _end_epoch(run, validate, iters)
-                report_left_out(crops.people.name, distributed.joined(run.left_out))
+                report_left_out(samples, distributed.joined(run.left_out))
                 run.left_out.clear()
             if run.stop.now():
                 _leave(run)
@@ -319,12 +348,12 @@ def fit(
         run.experiment.save(BEST, run.networks())
 
 
-def _batches(run: Run, crops: PersonCrops) -> Iterator[Batch]:
+def _batches(run: Run, samples: Samples) -> Iterator[Batch]:
     """Of each batch from where the run stands the share of this process."""
     options = run.options
-    stream = Stream(len(crops), options.batch_size, options.seed, run.position.seen)
+    stream = Stream(len(samples), options.batch_size, options.seed, run.position.seen)
     shares = distributed.Shares(stream, options.batch_size)
-    loader = load(crops, shares, options.workers, run.device)
+    loader = load(samples, shares, options.workers, run.device)
     batches = readable(loader, options.skip_bad_images, run.left_out)
     return in_step(batches, own_share(options.batch_size)) if processes() > 1 else batches
 
@@ -426,8 +455,8 @@ def _end_epoch(run: Run, validate: Callable[[], Row], iters: int) -> None:
         position.epoch, position.step_in_epoch = position.epoch + 1, 0
         run.totals.reset()
         run.accuracy.reset()
-    if "valid_accuracy" in row:
-        _keep_best(run, row["valid_accuracy"], epoch, whole)
+    if (reached := row.get(f"valid_{run.best_by}")) is not None:
+        _keep_best(run, reached, epoch, whole)
     experiment.log_epoch(row)
     position.logged = position.step
     if run.finished and position.best < 0:  # nothing was validated: the newest is what there is
@@ -438,10 +467,11 @@ def _end_epoch(run: Run, validate: Callable[[], Row], iters: int) -> None:
     note(_summary(row, options.epochs))
 
 
-def report_left_out(name: str, messages: list[str]) -> None:
-    """Say how many pictures of the people called `name` could not be read, if there are any."""
-    if pictures := dict.fromkeys(messages):
-        note(f"{name}: {len(pictures)} left out, as their picture cannot be read; the first: {messages[0]}")
+def report_left_out(samples: Samples, messages: list[str]) -> None:
+    """Say how many of the samples' pictures could not be read, if there are any."""
+    if bad := dict.fromkeys(messages):
+        what = f"{samples.people.name}: {len(bad)} {samples.units[len(bad) > 1]} left out"
+        note(f"{what}, as pictures cannot be read; the first: {messages[0]}")
 
 
 def validates(options: Namespace, epoch: int, last: bool) -> bool:
@@ -449,19 +479,19 @@ def validates(options: Namespace, epoch: int, last: bool) -> bool:
     return options.valid_every > 0 and (epoch % options.valid_every == 0 or last)
 
 
-def _keep_best(run: Run, accuracy: float, epoch: float, whole: bool) -> None:
+def _keep_best(run: Run, reached: float, epoch: float, whole: bool) -> None:
     """Save best.pth if it is the best so far, and count validations without gain.
 
     One within an epoch does not count: else a run in pieces (--max-iters) would lose patience earlier.
     """
     position, gain = run.position, run.options.early_stop_delta
-    if accuracy >= position.best + gain:
+    if reached >= position.best + gain:
         position.stale = 0
     elif whole:
         position.stale += 1
-    if accuracy > position.best:
-        position.best, position.best_epoch = accuracy, epoch
-        run.experiment.save(BEST, run.networks() | {"accuracy": accuracy, "epoch": epoch})
+    if reached > position.best:
+        position.best, position.best_epoch = reached, epoch
+        run.experiment.save(BEST, run.networks() | {run.best_by: reached, "epoch": epoch})
 
 
 def accuracy_row(split: str, accuracy: Accuracy, joints: Iterable[str]) -> Row:
@@ -476,6 +506,7 @@ def _summary(row: Row, epochs: int) -> str:
     parts.append(f"accuracy {100 * row['train_accuracy']:.2f}%")
     if "valid_loss" in row:
         parts.append(f"| valid loss {row['valid_loss']:.4g} accuracy {100 * row['valid_accuracy']:.2f}%")
+        parts += [f"AP {100 * row['valid_ap']:.2f}%"] if "valid_ap" in row else []
     return " ".join([*parts, f"| lr {row['lr']:.3g}, {clock(row['seconds'])}"])
 
 

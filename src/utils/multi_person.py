@@ -1,0 +1,120 @@
+"""What the multi-person tasks share around their step: scenes, targets, validation, predictions."""
+
+import math
+from argparse import Namespace
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor, nn
+
+from src.datasets.augmentation import SceneAugmentation
+from src.datasets.crops import Batch
+from src.datasets.people import open_scenes
+from src.datasets.scene_annotations import ScenePeople
+from src.datasets.scenes import Scenes
+from src.datasets.skeletons import Skeleton
+from src.datasets.targets import people_heatmaps, target_cells
+from src.evaluation.accuracy import PeakAccuracy
+from src.evaluation.coco import Results, coco_results, evaluate_ap, write_results
+from src.evaluation.grouping import Grouping, People, group
+from src.evaluation.search import SceneViews, Search, find_all, split_maps, through
+from src.models import architecture
+from src.utils import distributed
+from src.utils.command import note
+from src.utils.pictures import people_grid
+from src.utils.processes import is_main
+from src.utils.supervision import Supervision, validated, validation_batches
+from src.utils.training import Row, Run
+
+SHOWN = 8  # validation pictures in TensorBoard
+
+
+class SceneTargets:
+    """What a multi-person network is compared with: heatmaps of all people, a mask, and who has which joint.
+
+    stride: input pixels to a cell of the maps. The options are those of the loss: sigma, input_res.
+    """
+
+    def __init__(self, options: Namespace, stride: int) -> None:
+        self.input_res, self.size = options.input_res, options.input_res // stride
+        self.sigma = options.sigma or self.size / 64
+        self.radius = math.ceil(3 * self.sigma)
+
+    def supervised(self, batch: Batch) -> Batch:
+        """The batch with each joint's cell (B, P, J, 2), whether it has a target, and weights (B,) of 1."""
+        cells, has_target = target_cells(batch["joints"], batch["visible"], self.input_res, self.size)
+        weight = cells.new_ones(len(cells), dtype=batch["joints"].dtype)
+        return batch | {"cells": cells, "has_target": has_target, "weight": weight}
+
+    def truth(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Heatmaps (B, J, h, w), mask (B, h, w), cells and whether they count."""
+        cells, has_target = batch["cells"], batch["has_target"]
+        heatmaps = people_heatmaps(cells, has_target, self.size, self.sigma, self.radius)
+        return heatmaps, batch["mask"], cells, has_target
+
+
+def open_pictures(options: Namespace) -> tuple[Scenes, Scenes]:
+    """The pictures to learn from, augmented, and those to validate with; people too many are said."""
+    people, valid = (open_scenes(options, split, None, options.input_res) for split in ("train", "valid"))
+    if beyond := people.beyond(options.max_people):
+        note(f"{people.name}: {beyond:,} people beyond --max-people {options.max_people} are masked")
+    augmentation = SceneAugmentation(
+        options.scale_aug, options.rotate_aug, options.shift_aug, options.flip_prob, options.color_aug
+    )
+    scenes = Scenes(people, options.input_res, augmentation, options.seed, options.max_people)
+    return scenes, Scenes(valid, options.input_res, max_people=options.max_people)
+
+
+def validate_scenes(supervision: Supervision, network: nn.Module, scenes: Scenes, run: Run) -> Row:
+    """Losses, accuracy of peaks, AP and AR over the validation split for log.csv; pictures go to TensorBoard.
+
+    People are grouped from the same maps that the losses are of: one scale, without flip.
+    """
+    skeleton = scenes.people.skeleton
+    grouping = Grouping.of(skeleton, max_people=run.options.max_people)
+    found: list[tuple[int, People]] = []
+
+    def look(number: int, batch: Batch, maps: Tensor) -> None:
+        cell = np.float32(scenes.input_res / maps.shape[-1])
+        heatmaps, tags = (part.cpu().numpy() for part in split_maps(maps, skeleton.num_joints))
+        grouped = (group(*each, grouping) for each in zip(heatmaps, tags, strict=True))
+        people = [each._replace(joints=each.joints * cell) for each in grouped]
+        inverse = batch["inverse"].cpu().numpy()
+        found.extend(
+            (row, through(matrix, each))
+            for row, matrix, each in zip(batch["row"].tolist(), inverse, people, strict=True)
+        )
+        if number == 0 and is_main():
+            run.experiment.add_picture("validation", _grid(batch, people, skeleton), run.position.step)
+
+    row = validated(supervision, network, scenes, PeakAccuracy(skeleton, run.device), run, look)
+    everybody = distributed.joined(found)
+    if run.stop.came or not everybody:
+        return row
+    _, figures = score(scenes.people, everybody)
+    return row | {f"valid_{name.lower()}": figures[name] for name in ("AP", "AP50", "AR")}
+
+
+def score(scenes: ScenePeople, found: Sequence[tuple[int, People]]) -> tuple[Results, dict[str, float]]:
+    """The results in COCO's format of the people found in some pictures (row, people), and their figures."""
+    truth = scenes.truth(np.array([row for row, _ in found], np.int64))
+    results = coco_results((people for _, people in found), truth.image_id.tolist(), truth.category)
+    return results, evaluate_ap(truth, results)
+
+
+def _grid(batch: Batch, people: Sequence[People], skeleton: Skeleton) -> np.ndarray:
+    pictures, joints, visible = (batch[key][:SHOWN].cpu().numpy() for key in ("image", "joints", "visible"))
+    return people_grid(pictures, people[:SHOWN], list(zip(joints, visible, strict=True)), skeleton, columns=4)
+
+
+def final_results(network: nn.Module, run: Run) -> None:
+    """Write final_results.json, in COCO's format, for the validation split."""
+    options, skeleton = run.options, Skeleton.from_dict(run.head["skeleton"])
+    people = open_scenes(options, "valid", skeleton, options.input_res)
+    multiple = architecture(run.head["arch"]).input_multiple(**run.head["config"])
+    search = Search.of(skeleton, options.input_res, multiple, max_people=options.max_people)
+    batches = validation_batches(SceneViews(people, search.sides), options, run.device, batches=0)
+    results, _ = score(people, list(find_all(network, batches, search, run.device)))
+    path = run.experiment.folder / "final_results.json"
+    write_results(path, results)
+    note(f"{len(results)} people found in {people.name}: {path}")

@@ -1,0 +1,87 @@
+"""What test.py of the multi-person tasks does: find people or read results, score by COCO's AP, draw."""
+
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+
+from src import models
+from src.datasets.people import open_scenes
+from src.datasets.scene_annotations import ScenePeople
+from src.datasets.skeletons import Skeleton
+from src.errors import UserError
+from src.evaluation.coco import evaluate_ap, read_results, write_results
+from src.evaluation.grouping import People
+from src.evaluation.search import SceneViews, Search, find_all
+from src.utils.bars import Scores, table
+from src.utils.command import note
+from src.utils.device import choose_device
+from src.utils.files import writable_folder, write_json
+from src.utils.multi_person import score
+from src.utils.pictures import people_grid, save_image
+from src.utils.scoring import checkpoint_of
+from src.utils.speed import precision
+from src.utils.supervision import validation_batches
+
+
+def score_results(args: Namespace) -> Scores:
+    """Score the results `--predictions` names against the split; pictures are not needed."""
+    scenes = open_scenes(args, args.split, pictures=False, everything=True)
+    truth = scenes.truth(np.arange(len(scenes)))
+    results = read_results(args.predictions)
+    return Scores(f"{args.predictions.stem} on {scenes.name}", evaluate_ap(truth, results))
+
+
+def score_network(args: Namespace, task: str) -> Scores:
+    """Find the people of the split with the network of `--exp` or `--checkpoint`; keep and score them."""
+    path = checkpoint_of(args, task)
+    device = choose_device(args.device)
+    loaded = models.load(path, device)
+    skeleton = Skeleton.from_dict(loaded.skeleton)
+    if not loaded.config.get("tag_dim"):
+        raise UserError(f"{path} is of a network without tags, which finds one person: see hgpose/test.py")
+    scenes = open_scenes(args, args.split, skeleton, loaded.input_res, everything=True)
+    search = Search.of(
+        skeleton,
+        loaded.input_res,
+        models.architecture(loaded.arch).input_multiple(**loaded.config),
+        args.scales,
+        args.flip_test,
+        precision(args.amp, device),
+        max_people=args.max_people,
+        refine=args.refine,
+    )
+    batches = validation_batches(SceneViews(scenes, search.sides), args, device)
+    found = list(find_all(loaded.network, batches, search, device))
+    results, figures = score(scenes, found)
+    note(
+        f"{path.name} ({loaded.weights} weights) on {scenes.name}: {len(results)} people found in"
+        f" {len(found)} pictures"
+    )
+    folder = args.out or (path.parent if args.exp else None)
+    if folder is not None:
+        file = writable_folder(folder) / "results.json"
+        write_results(file, results)
+        note(f"results: {file}")
+    if args.pictures:
+        draw(found, scenes, args.pictures, (folder or Path.cwd()) / "predictions.jpg")
+    return Scores(f"{args.exp or path.stem} on {scenes.name}", figures)
+
+
+def draw(found: list[tuple[int, People]], scenes: ScenePeople, count: int, path: Path) -> None:
+    """A grid of `count` pictures spread over those searched, with everybody in a colour of their own."""
+    chosen = np.unique(np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int))
+    shown = [(scenes.scene(found[place][0]), found[place][1]) for place in chosen.tolist()]
+    pictures = [scene.read(1.0).pixels for scene, _ in shown]
+    truth = [(scene.joints, scene.visible) for scene, _ in shown]
+    people = [each for _, each in shown]
+    save_image(path, people_grid(pictures, people, truth, scenes.skeleton, min(6, len(shown))))
+    note(f"pictures: {path}")
+
+
+def report(scores: Scores, args: Namespace) -> None:
+    """Print the table; write it as JSON, which tools/compare.py draws, if asked."""
+    print(table([scores]))
+    if args.json:
+        figures = {name: value if value == value else None for name, value in scores.figures.items()}
+        write_json(args.json, {"title": scores.label, "figures": figures})
