@@ -1,0 +1,81 @@
+"""Train a network that finds all people of a picture: heatmaps for joints, tags that say whose they are.
+
+python train.py --exp name                            the recipe of associative embedding, synthetic scenes
+python train.py --exp name --dataset coco             on COCO
+python train.py --exp name --config recipes/laptop.yaml
+python train.py -c name                               go on after an interruption
+"""
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+import opts
+
+from src.utils.command import command
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> None:
+    args = opts.parse(sys.argv[1:] if argv is None else argv)
+
+    # Imported after the options are known to be right: --help and a mistake answer at once.
+    import torch
+    from torch import Tensor
+
+    from src import models
+    from src.datasets.crops import Batch
+    from src.evaluation.accuracy import PeakAccuracy
+    from src.losses.multi_person import multi_person
+    from src.models.checkpoint import describe
+    from src.utils.multi_person import SceneTargets, final_results, open_pictures, validate_scenes
+    from src.utils.optimization import Update, build_optimizer
+    from src.utils.setup import begin, ready
+    from src.utils.supervision import Losses, Supervision
+    from src.utils.training import Row, Run, carry_out
+
+    experiment, device = begin(args, opts.TASK)
+
+    # data
+    scenes, valid_scenes = open_pictures(args)
+    skeleton = scenes.people.skeleton
+
+    # network
+    network = models.build(args.arch, skeleton.num_joints, **opts.network_config(args))
+    speed = ready(network, args, device, len(scenes))
+
+    # loss: heatmaps of every stage, tags of each person together and of different people apart
+    weights = {"pull_weight": args.pull_weight, "push_weight": args.push_weight}
+    loss_function = partial(multi_person, weighted=args.loss == "weighted", **weights)
+
+    def evaluate(model: torch.nn.Module, images: Tensor, *truth: Tensor) -> tuple[Tensor, Losses]:
+        outputs = model(images)
+        return outputs[-1], loss_function(outputs, *truth)
+
+    supervision = Supervision(network, evaluate, SceneTargets(args, network.stride), args, device)
+
+    # optimizer
+    update = Update(network, build_optimizer(network.parameters(), args), args)
+    accuracy = PeakAccuracy(skeleton, device)
+
+    # the step
+    def learn(batch: Batch, rate: float) -> Losses:
+        update.begin(rate)
+        losses = supervision.backward(batch, update, accuracy)
+        update.apply()
+        return losses
+
+    def validate() -> Row:
+        return validate_scenes(supervision, update.best_network, valid_scenes, run)
+
+    def predict() -> None:
+        final_results(update.best_network, run)
+
+    # run
+    head = describe(network, skeleton.to_dict(), args.input_res)
+    run = Run(experiment, device, accuracy, head, update.weights, {"update": update}, best_by="ap")
+    carry_out(run, scenes, valid_scenes, speed, learn, validate, predict)
+
+
+if __name__ == "__main__":
+    main()
