@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PY := $(abspath $(BIN))/python
 
-.PHONY: demo test test-all bench lint clean
+.PHONY: demo test test-slow test-all bench lint clean
 
 # a second `make demo` goes on where the first one stopped, or shows what it left
 demo: $(READY)
@@ -19,12 +19,15 @@ demo: $(READY)
 test: $(READY)
 	$(PY) -m pytest -m "not slow"
 
-test-all: $(READY) lint
-	$(PY) -m pytest
+# what takes longer
+test-slow: $(READY)
+	$(PY) -m pytest -m slow
+
+test-all: lint test test-slow
 
 # speed and memory against plain formulations of the same work; e.g. make bench ARGS="step --device cuda"
 bench: $(READY)
-	$(PY) -c 'import munkres' 2>/dev/null || $(PY) -m pip install --quiet -e '.[bench]'
+	$(PY) -c 'import munkres, skimage' 2>/dev/null || $(PY) -m pip install --quiet -e '.[bench]'
 	$(PY) -m bench $(ARGS)
 
 lint: $(READY)
