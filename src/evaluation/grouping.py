@@ -30,7 +30,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from src.datasets.skeletons import Skeleton
 from src.errors import UserError
@@ -53,7 +52,7 @@ class People(NamedTuple):
 
     joints (n, J, 2) float32, NaN for a joint that was not found; score (n, J) float32, the heatmap there, 0
     for a joint that was not found; person_score (n,) float32. `group` gives joints in cells of the maps,
-    `src.evaluation.scales.find_people` in pixels of the picture.
+    `src.evaluation.search.find_people` in pixels of the picture.
     """
 
     joints: np.ndarray
@@ -229,6 +228,8 @@ def _assigned(peaks: list[_Peaks], settings: Grouping) -> tuple[np.ndarray, np.n
 
 def _assign(tag: np.ndarray, means: np.ndarray, score: np.ndarray, threshold: float) -> list[int]:
     """For each of k peaks the person it goes to, or -1. tag (L, k), means (n, L), score (k,)."""
+    from scipy.optimize import linear_sum_assignment  # late: that takes half a second
+
     distance = _lengths(tag[..., None] - means.T[:, None])
     cost = ROUNDED * np.rint(distance) - score[:, None] + NEARER * np.minimum(distance, threshold)
     persons = np.full(len(score), -1)

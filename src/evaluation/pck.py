@@ -34,13 +34,21 @@ class Tally(NamedTuple):
 
     def mean(self, joints: Sequence[int]) -> np.ndarray:
         """The plain mean (...) of these joints' percentages, but for those that never count."""
-        percent = self.percent()[..., list(joints)]
+        return self.means([joints])[..., 0]
+
+    def means(self, groups: Sequence[Sequence[int]]) -> np.ndarray:
+        """The `mean` of each group of joints, (..., groups)."""
+        percent, members = self.percent(), _members(groups, self.counted.shape[-1])
         seen = ~np.isnan(percent)
-        return _percent(np.where(seen, percent, 0).sum(-1) / 100, seen.sum(-1))
+        return _percent(np.where(seen, percent, 0) @ members / 100, seen @ members)
 
     def total(self, joints: Sequence[int]) -> np.ndarray:
         """How many of these joints count, (...)."""
         return self.counted[..., list(joints)].sum(-1)
+
+    def totals(self, groups: Sequence[Sequence[int]]) -> np.ndarray:
+        """The `total` of each group of joints, (..., groups)."""
+        return self.counted @ _members(groups, self.counted.shape[-1])
 
 
 def distances(
@@ -51,17 +59,22 @@ def distances(
     predictions, truth (N, J, 2) in the same coordinates. length (N,): people without a positive one do not
     count. counted (N, J) bool. A prediction that is not a number is infinitely far off.
     """
-    offset = np.subtract(predictions, truth, dtype=np.float64)
     with np.errstate(over="ignore"):  # what is too large for a square is infinitely far off, too
+        offset = (predictions - truth).astype(np.float32, copy=False)
         np.square(offset, out=offset)
         # joint after joint in memory, to be sorted in `tally`
-        error = np.add(offset[..., 0], offset[..., 1], order="F", dtype=np.float32)
+        error = np.add(offset[..., 0], offset[..., 1], order="F")
     np.sqrt(error, out=error)
-    usable = (length > 0)[:, None]
-    error /= np.where(usable, length[:, None], 1).astype(np.float32)
     error[np.isnan(error)] = np.inf
-    error[~(counted & usable)] = np.nan
-    return error
+    error /= np.where(length > 0, length, np.nan).astype(np.float32)[:, None]
+    return only(error, counted)
+
+
+def only(distance: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """`distance` (N, J) where `counted` (N, J) bool, else NaN."""
+    with np.errstate(invalid="ignore"):
+        # 0 / 1 is 0 and 0 / 0 NaN: a quarter of the time of np.where, which decides one by one
+        return distance + np.divide(0, counted, dtype=distance.dtype)
 
 
 def tally(distance: np.ndarray, threshold: float | np.ndarray) -> Tally:
@@ -92,3 +105,8 @@ def box_sides(joints: np.ndarray, visible: np.ndarray) -> np.ndarray:
 
 def _percent(correct: np.ndarray, counted: np.ndarray) -> np.ndarray:
     return 100 * correct / np.where(counted > 0, counted, np.nan)
+
+
+def _members(groups: Sequence[Sequence[int]], joints: int) -> np.ndarray:
+    """Which joint is in which group: (joints, groups) int64, 0 or 1."""
+    return np.array([[int(joint in group) for group in groups] for joint in range(joints)])

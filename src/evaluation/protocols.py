@@ -21,18 +21,18 @@ pckh_all16       the correct share of all labelled joints, with pelvis and thora
 N people, J joints.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from src.datasets.annotations import HIDDEN, UNLABELLED, VISIBLE, Annotations, People
+from src.datasets.annotations import UNLABELLED, VISIBLE, Annotations, People
 from src.datasets.release import torso_lengths
 from src.datasets.skeletons import MPII, Skeleton, joint_map
 from src.errors import UserError, suggest
-from src.evaluation.pck import Tally, area_under_curve, box_sides, distances, tally
+from src.evaluation.pck import Tally, area_under_curve, box_sides, distances, only, tally
 from src.evaluation.predict import Found
 
 _CURVE_STEP = 0.01
@@ -172,7 +172,7 @@ class _Measure:
     def key(self) -> str:
         return self.protocol.replace("-", "_")
 
-    @property
+    @cached_property
     def thresholds(self) -> np.ndarray:
         """Those of the curve, from 0 to the threshold."""
         return np.linspace(0, self.threshold, round(self.threshold / _CURVE_STEP) + 1)
@@ -192,19 +192,17 @@ _BOX = _Measure(
 def _pck(measure: _Measure, predictions: np.ndarray, truth: Truth, predicted: np.ndarray) -> Result:
     """predictions (N, J, 2) in the truth's joints, of which `predicted` (J,) bool have a meaning."""
     length = measure.length(truth)
-    labelled = truth.visible > UNLABELLED
+    visible = np.asfortranarray(truth.visible)  # joint after joint in memory, as the distances will be
+    labelled = visible > UNLABELLED
     somebody = labelled.any(1)
     scored = somebody & (length > 0)
     if not scored.any():
         raise UserError(f"{truth.name}: nobody has {measure.length_name}; another --protocol may do")
     distance = distances(predictions, truth.joints, length, labelled & predicted)
-    curves = _tally_columns(distance, truth.visible, measure.thresholds)
+    curves = _tally_columns(distance, visible, measure.thresholds)
     tallied = _at(curves, -1)
     skeleton, left_out = truth.skeleton, int((somebody & ~scored).sum())
-    groups = {
-        name: _row(name, tallied.mean(own), tallied.total(own)) for name, own in skeleton.groups.items()
-    }
-    joints = zip(skeleton.joints, tallied.percent().T, tallied.counted.T, strict=True)
+    own = list(skeleton.groups.values())
     return Result(
         protocol=measure.protocol,
         title=f"{measure.name}@{measure.threshold} of {truth.name}",
@@ -213,8 +211,8 @@ def _pck(measure: _Measure, predictions: np.ndarray, truth: Truth, predicted: np
         notes=_notes(left_out, measure, labelled.any(0) & ~predicted, skeleton),
         columns=("all", "visible", "hidden"),
         sections={
-            "groups": groups,
-            "joints": {name: _row(name, percent, counted) for name, percent, counted in joints},
+            "groups": _rows(skeleton.groups, tallied.means(own), tallied.totals(own)),
+            "joints": _rows(skeleton.joints, tallied.percent(), tallied.counted),
             "means": _means(measure, truth, distance, curves),
         },
         thresholds=measure.thresholds,
@@ -224,12 +222,9 @@ def _pck(measure: _Measure, predictions: np.ndarray, truth: Truth, predicted: np
 
 def _tally_columns(distance: np.ndarray, visible: np.ndarray, thresholds: np.ndarray) -> Tally:
     """The counts of all, of visible and of hidden joints (N, J): correct (3, T, J), counted (3, 1, J)."""
-    visible = np.asfortranarray(visible)  # as the distances lie in memory
-    seen, hidden = (
-        tally(np.where(visible == state, distance, np.nan), thresholds) for state in (VISIBLE, HIDDEN)
-    )
-    correct = np.stack([seen.correct + hidden.correct, seen.correct, hidden.correct])
-    counted = np.stack([seen.counted + hidden.counted, seen.counted, hidden.counted])
+    both, seen = (tally(of, thresholds) for of in (distance, only(distance, visible == VISIBLE)))
+    correct = np.stack([both.correct, seen.correct, both.correct - seen.correct])
+    counted = np.stack([both.counted, seen.counted, both.counted - seen.counted])
     return Tally(correct, counted[:, None])
 
 
@@ -267,6 +262,12 @@ def _means(measure: _Measure, truth: Truth, distance: np.ndarray, curves: Tally)
 def _curves(measure: _Measure, curve: Tally, skeleton: Skeleton) -> dict[str, np.ndarray]:
     mean = {f"{measure.key}_mean": curve.pooled(skeleton.mean_joints)}
     return mean | dict(zip(skeleton.joints, curve.percent().T, strict=True))
+
+
+def _rows(labels: Iterable[str], percent: np.ndarray, counted: np.ndarray) -> dict[str, Row]:
+    """Lines of the table, from percentages and counts (3, len(labels))."""
+    lines = zip(labels, percent.T, counted.T, strict=True)
+    return {label: _row(label, shares, counts) for label, shares, counts in lines}
 
 
 def _row(label: str, percent: np.ndarray, counted: np.ndarray) -> Row:

@@ -39,15 +39,16 @@ def test_argmax_is_the_first_of_equals_in_x_y_order() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("width", [5, 6, 8])  # columns are taken together by one, two and four
 def test_argmax_does_not_depend_on_type_and_order_in_memory(
-    dtype: torch.dtype, order: torch.memory_format
+    dtype: torch.dtype, order: torch.memory_format, width: int
 ) -> None:
     """Maps of few levels, with many equals, and one that is not a number somewhere."""
-    heatmaps = torch.randint(4, (3, 5, 8, 6), generator=torch.manual_seed(0)).to(dtype)
+    heatmaps = torch.randint(4, (3, 5, 8, width), generator=torch.manual_seed(0)).to(dtype)
     heatmaps[1, 2, 4, 3] = torch.nan
     cells, values = argmax_cells(heatmaps.contiguous(memory_format=order))
     flat = heatmaps.float().flatten(2).numpy()
-    rows, columns = np.divmod(flat.argmax(2), 6)
+    rows, columns = np.divmod(flat.argmax(2), width)
     np.testing.assert_array_equal(cells.numpy(), np.stack([columns, rows], axis=2))
     np.testing.assert_array_equal(values.float().numpy(), flat.max(2))
 

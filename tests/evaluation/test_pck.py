@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from src.evaluation.pck import Tally, area_under_curve, box_sides, distances, tally
+from src.evaluation.pck import Tally, area_under_curve, box_sides, distances, only, tally
 
 NAN = math.nan
 
@@ -67,6 +67,8 @@ def test_means_by_hand() -> None:
     assert result.mean([0, 1, 2]) == pytest.approx(37.5)  # of 75 and 0
     assert result.total([0, 1, 2]) == 5
     assert np.isnan(result.pooled([2])) and np.isnan(result.mean([2]))
+    np.testing.assert_array_equal(result.means([(0,), (1, 0), (2,)]), [75, 37.5, NAN])
+    np.testing.assert_array_equal(result.totals([(0,), (1, 0), (2,)]), [4, 5, 0])
 
 
 @pytest.mark.parametrize(("share", "right"), [(0.5, True), (0.5001, False)])
@@ -92,6 +94,12 @@ def test_what_does_not_count_and_what_is_wrong() -> None:
     counted = np.array([[True, False], [True, True], [True, True]])
     found = distances(predictions, truth, np.array([10, 10, NAN]), counted)
     np.testing.assert_array_equal(found, [[0, NAN], [np.inf, 0], [NAN, NAN]])
+
+
+def test_only_keeps_what_counts() -> None:
+    kept = only(np.array([[0, 0.5], [np.inf, NAN]], np.float32), np.array([[True, False], [True, True]]))
+    np.testing.assert_array_equal(kept, [[0, NAN], [np.inf, NAN]])
+    assert kept.dtype == np.float32
 
 
 def test_area_under_curve_by_hand() -> None:
