@@ -28,7 +28,9 @@ MODULES = {
     "scenes": "a multi-person training sample",
     "associative": "the loss of associative embedding",
     "decoding": "people from heatmaps and tags, average precision",
+    "branches": "pyramids and attention, against loops over modules",
     "step": "a training step, inference, memory",
+    "adversarial": "an adversarial step, against the sum of its parts",
 }
 
 

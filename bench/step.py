@@ -25,6 +25,7 @@ from src.utils.speed import best_amp, best_channels_last, settle
 
 JOINTS, LONG_RUN = 16, 100_000
 PLAIN, REDUCED = "eager float32", "bf16"
+ONLY_LINUX = "only Linux tells the peak of a process"
 
 
 class Size(NamedTuple):
@@ -64,8 +65,8 @@ def _memory(device: str, quick: bool) -> Iterator[Item]:
     """What training takes: the goal's network, and on a GPU a table by stacks and batch."""
     size = Size(8, 32) if device == "cuda" else Size(8, 1, 64) if quick else Size(8, 2)
     name = "memory of training, {}, " + REDUCED + ", grad-checkpoint"
-    if device != "cuda" and not Path("/proc/self/status").exists():
-        yield Skipped(name.format(size), "only Linux tells the peak of a process")
+    if not tells_peak(device):
+        yield Skipped(name.format(size), ONLY_LINUX)
         return
     yield _compared(name, device, size, goal=0.55)
     if device == "cuda" and not quick:
@@ -84,14 +85,14 @@ Build = Callable[..., Work]
 def _in_turn(name: str, build: Build, arguments: tuple[object, ...], goal: float | None) -> Iterator[Case]:
     """The case of the two forms of a piece of work, each in a process of its own."""
     with (
-        _process(partial(build, *arguments, True)) as ours,
-        _process(partial(build, *arguments, False)) as theirs,
+        in_process(partial(build, *arguments, True)) as ours,
+        in_process(partial(build, *arguments, False)) as theirs,
     ):
         yield Case(name, PLAIN, ours, theirs, goal)
 
 
 @contextmanager
-def _process(build: Callable[[], Work]) -> Iterator[Work]:
+def in_process(build: Callable[[], Work]) -> Iterator[Work]:
     """A function that has a new process do the work that `build` gives there, and returns what it returns."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
@@ -146,7 +147,7 @@ def _train(device_name: str, size: Size, amp: str, ours: bool, checkpointing: st
             loss = evaluate(images, target)
         update.backward(loss)
         update.apply()
-        _wait(device)
+        wait(device)
 
     return step
 
@@ -161,7 +162,7 @@ def _plain_step(network: nn.Module, device: torch.device, size: Size) -> Work:
         loss = sum(((heatmaps - target) ** 2).mean() for heatmaps in network(images))
         loss.backward()
         optimizer.step()
-        _wait(device)
+        wait(device)
 
     return step
 
@@ -177,7 +178,7 @@ def _infer(device_name: str, size: Size, amp: str, ours: bool) -> Work:
         def plain() -> None:
             with torch.no_grad():
                 network(images)[-1]
-            _wait(device)
+            wait(device)
 
         return plain
 
@@ -187,7 +188,7 @@ def _infer(device_name: str, size: Size, amp: str, ours: bool) -> Work:
     def infer() -> None:
         with torch.inference_mode(), autocast(device, amp):
             network(images)[-1]
-        _wait(device)
+        wait(device)
 
     return infer
 
@@ -199,28 +200,38 @@ def _inputs(device: torch.device, size: Size) -> tuple[Tensor, Tensor]:
     return images.to(device), target.to(device)
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def _peak(device: str, size: Size, ours: bool) -> float:
-    """Bytes that training takes at most in its first steps, beyond what the imported program takes."""
-    with _process(partial(_trained, device, size, ours)) as work:
+    """Bytes that training takes at most."""
+    settings = (REDUCED, True, "always") if ours else ("none", False, "none")
+    return memory_peak(device, partial(_train, device, size, *settings))
+
+
+def tells_peak(device: str) -> bool:
+    """Whether `memory_peak` can be known here."""
+    return device == "cuda" or Path("/proc/self/status").exists()
+
+
+def memory_peak(device: str, build: Callable[[], Work]) -> float:
+    """Bytes that a work takes at most the first two times, beyond what the imported program takes."""
+    with in_process(partial(_peaking, device, build)) as work:
         return float(work())  # type: ignore[arg-type]
 
 
-def _trained(device_name: str, size: Size, ours: bool) -> Work:
+def _peaking(device_name: str, build: Callable[[], Work]) -> Work:
     device = torch.device(device_name)
 
     def peak() -> float:
         before = 0.0 if device.type == "cuda" else _status("VmRSS")
-        step = _train(device_name, size, REDUCED if ours else "none", ours, "always" if ours else "none")
-        step()
-        step()
-        return (
-            torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _status("VmHWM")
-        ) - before
+        work = build()
+        work()
+        work()
+        reached = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _status("VmHWM")
+        return reached - before
 
     return peak
 

@@ -10,16 +10,14 @@ from pathlib import Path
 
 from src.datasets.readers import RELEASES
 from src.errors import UserError
-from src.utils.command import command
+from src.utils.command import CommandParser, command
 from src.utils.options import one_of
 
 HERE = Path(__file__).resolve().parent
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = CommandParser(__doc__)
     parser.add_argument("dataset", type=one_of(list(RELEASES)), metavar="DATASET", help=", ".join(RELEASES))
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="its folder; none: data/<dataset>")
     parser.add_argument(

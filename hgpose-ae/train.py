@@ -8,7 +8,6 @@ python train.py -c name                               go on after an interruptio
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 
 import opts
 
@@ -20,17 +19,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = opts.parse(sys.argv[1:] if argv is None else argv)
 
     # Imported after the options are known to be right: --help and a mistake answer at once.
-    import torch
-    from torch import Tensor
-
-    from src import models
     from src.datasets.crops import Batch
     from src.evaluation.accuracy import PeakAccuracy
-    from src.losses.multi_person import multi_person
     from src.models.checkpoint import describe
-    from src.utils.multi_person import SceneTargets, final_results, open_pictures, validate_scenes
+    from src.utils.multi_person import TagObjective, final_results, open_pictures, validate_scenes
     from src.utils.optimization import Update, build_optimizer
-    from src.utils.setup import begin, ready
+    from src.utils.setup import begin, build, ready
     from src.utils.supervision import Losses, Supervision
     from src.utils.training import Row, Run, carry_out
 
@@ -41,18 +35,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     skeleton = scenes.people.skeleton
 
     # network
-    network = models.build(args.arch, skeleton.num_joints, **opts.network_config(args))
-    speed = ready(network, args, device, len(scenes))
+    network = build(args, skeleton, opts.network_config(args))
+    speed = ready(network, args, device, scenes.drawn)
 
-    # loss: heatmaps of every stage, tags of each person together and of different people apart
-    weights = {"pull_weight": args.pull_weight, "push_weight": args.push_weight}
-    loss_function = partial(multi_person, weighted=args.loss == "weighted", **weights)
-
-    def evaluate(model: torch.nn.Module, images: Tensor, *truth: Tensor) -> tuple[Tensor, Losses]:
-        outputs = model(images)
-        return outputs[-1], loss_function(outputs, *truth)
-
-    supervision = Supervision(network, evaluate, SceneTargets(args, network.stride), args, device)
+    # loss: heatmaps for every stage, tags of each person together and of different people apart
+    supervision = Supervision(network, TagObjective(args, network.stride), args, device)
 
     # optimizer
     update = Update(network, build_optimizer(network.parameters(), args), args)
@@ -60,10 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     # the step
     def learn(batch: Batch, rate: float) -> Losses:
-        update.begin(rate)
-        losses = supervision.backward(batch, update, accuracy)
-        update.apply()
-        return losses
+        return supervision.learn(batch, rate, update, accuracy)
 
     def validate() -> Row:
         return validate_scenes(supervision, update.best_network, valid_scenes, run)

@@ -4,8 +4,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from src.datasets.readers import RELEASES
-from src.losses import HEATMAP_LOSSES
-from src.models import ARCHITECTURES, check_input
+from src.models import SINGLE_PERSON, check_input
 from src.utils import options
 
 TASK = "hgpose"
@@ -27,22 +26,10 @@ def parse_test(argv: Sequence[str]) -> Namespace:
 def build(parser: options.Parser) -> None:
     """Add the options of train.py to a parser, in groups."""
     options.add_run_options(parser)
-    options.add_network_options(parser, list(ARCHITECTURES), "hg")
-    loss = parser.add_argument_group("loss")
-    loss.add_argument(
-        "--loss", choices=HEATMAP_LOSSES, default="mse",
-        help="mse: of the heatmaps; softmax: cross-entropy of where a joint is",
-    )  # fmt: skip
-    loss.add_argument("--sigma", type=options.positive_real, default=1.0, help="of targets, in cells")
-    loss.add_argument(
-        "--target-radius", type=options.count, default=0, metavar="CELLS",
-        help="targets are cut beyond it; 0: 3 sigma, rounded up",
-    )  # fmt: skip
-    loss.add_argument(
-        "--mask-unlabelled", action=options.BooleanOptionalAction, default=False,
-        help="take unlabelled joints out of the loss",
-    )  # fmt: skip
-    options.add_data_options(parser, DATASETS)
+    options.add_network_options(parser, SINGLE_PERSON, "hg")
+    options.add_heatmap_loss_options(parser)
+    options.add_data_options(parser, DATASETS, several=True)
+    options.add_release_options(parser)
     options.add_crop_options(parser)
     options.add_length_options(parser, epochs=100, batch_size=6)
     options.add_optimizer_options(parser, optimizer="rmsprop", lr=2.5e-4)
@@ -51,6 +38,6 @@ def build(parser: options.Parser) -> None:
 
 def build_test(parser: options.Parser) -> None:
     """Add the options of test.py to a parser."""
-    options.add_scoring_options(parser, ".h5, .mat, .npz or .json", batch_size=16)
-    parser.add_argument("--protocol", help="pckh, pck or pck-box; none: that of the data set")
+    options.add_single_person_scoring_options(parser)
     options.add_data_options(parser, DATASETS)
+    options.add_release_options(parser)

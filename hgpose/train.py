@@ -19,18 +19,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = opts.parse(sys.argv[1:] if argv is None else argv)
 
     # Imported after the options are known to be right: --help and a mistake answer at once.
-    import torch
-    from torch import Tensor
-
-    from src import models
     from src.datasets.crops import Batch
     from src.evaluation.accuracy import HeatmapAccuracy
-    from src.losses.heatmap import LOSSES
     from src.models.checkpoint import describe
+    from src.utils.composition import objective_of
     from src.utils.optimization import Update, build_optimizer
     from src.utils.options import network_config
-    from src.utils.setup import begin, ready
-    from src.utils.single_person import JointTargets, final_predictions, open_crops, validate_heatmaps
+    from src.utils.setup import begin, build, ready
+    from src.utils.single_person import final_predictions, open_crops, validate_heatmaps
     from src.utils.supervision import Losses, Supervision
     from src.utils.training import Row, Run, carry_out
 
@@ -41,19 +37,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     skeleton = crops.people.skeleton
 
     # network
-    network = models.build(args.arch, skeleton.num_joints, **network_config(args))
-    speed = ready(network, args, device, len(crops))
+    network = build(args, skeleton, network_config(args))
+    speed = ready(network, args, device, crops.drawn)
 
     # loss: every stage of the network against the same heatmaps
-    loss_function = LOSSES[args.loss]
-
-    def evaluate(
-        model: torch.nn.Module, images: Tensor, target: Tensor, weight: Tensor, total: Tensor
-    ) -> tuple[Tensor, Losses]:
-        outputs = model(images)
-        return outputs[-1], {"loss": loss_function(outputs, target, weight, total)}
-
-    supervision = Supervision(network, evaluate, JointTargets(args, network.stride), args, device)
+    supervision = Supervision(network, objective_of(network, args), args, device)
 
     # optimizer
     update = Update(network, build_optimizer(network.parameters(), args), args)
@@ -61,10 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     # the step
     def learn(batch: Batch, rate: float) -> Losses:
-        update.begin(rate)
-        losses = supervision.backward(batch, update, accuracy)
-        update.apply()
-        return losses
+        return supervision.learn(batch, rate, update, accuracy)
 
     def validate() -> Row:
         return validate_heatmaps(supervision, update.best_network, valid_crops, run)

@@ -21,6 +21,7 @@ from src.datasets.targets import to_images
 from src.errors import UserError
 from src.evaluation.decode import decode
 from src.evaluation.predict import heatmaps_of
+from src.evaluation.search import Search, find_people
 from src.models.layers import PoseNetwork
 from src.utils.device import autocast, choose_device
 from src.utils.speed import precision
@@ -65,13 +66,18 @@ def predict(
     """Find the joints of each person in a picture, a file or (H, W, 3) uint8 RGB.
 
     boxes: (x, y, width, height) in pixels around each person; without them the whole picture is taken for one
-    person. flip_test: average with the mirrored picture.
+    person. A network of associative embedding finds everybody, and takes no boxes; joints that it did not
+    find are NaN. flip_test: average with the mirrored picture.
 
     Raises UserError for a picture that cannot be read, a wrong shape, or a box without area.
     """
     pixels = image if isinstance(image, np.ndarray) else read_image(image)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise UserError(f"a picture is (H, W, 3) uint8 RGB, not {pixels.shape} {pixels.dtype}")
+    if model.network.config.get("tag_dim"):
+        if boxes is not None:
+            raise UserError("a network that finds all people of a picture takes no boxes")
+        return _everybody(model, pixels, flip_test)
     height, width = pixels.shape[:2]
     whole = [(0.0, 0.0, float(width), float(height))]
     margin = BOX_MARGIN if boxes is not None else 1.0
@@ -86,6 +92,15 @@ def predict(
     in_crop = points.cpu().numpy() * (model.input_res / heatmaps.shape[-1])
     joints = affine.apply(affine.invert(np.stack(matrices)), in_crop).astype(np.float32)
     return [Pose(*person) for person in zip(joints, scores.cpu().numpy(), strict=True)]
+
+
+def _everybody(model: Model, pixels: np.ndarray, flip_test: bool) -> list[Pose]:
+    """The people that a network of associative embedding finds, the surest first."""
+    multiple = models.architecture(model.network.arch).input_multiple(**model.network.config)
+    search = Search.of(model.skeleton, model.input_res, multiple, flip_test=flip_test, amp=model.amp)
+    people = find_people(model.network, pixels, search, model.device)
+    order = np.argsort(-people.person_score, kind="stable")
+    return [Pose(people.joints[person], people.score[person]) for person in order]
 
 
 def _crop_matrix(box: Box, margin: float, size: int) -> np.ndarray:

@@ -306,12 +306,12 @@ def coco_content(count: int = 4, first_id: int = 11, names: Sequence[str] = COCO
     labelled joints and a crowd; nobody; one person.
     """
     rng = np.random.default_rng(5)
-    images, annotations = [], []
+    images, annotations = [], list[dict[str, Any]]()
     for place in range(count):
         image = first_id + place
         images.append({"id": image, "file_name": f"{image:012}.jpg", "width": WIDTH, "height": HEIGHT})
         for labelled in ((2, 1), (0,), (), (2,))[place % 4]:
-            x, y, width, height = box = [float(v) for v in (5 + 40 * (len(annotations) % 2), 6, 38, 60)]
+            x, y, width, height = box = [5 + 40 * (len(annotations) % 2), 6, 38, 60]
             points = np.zeros((len(names), 3), int)
             if labelled:
                 points[:, :2] = rng.integers((x, y), (x + width, y + height), (len(names), 2))
@@ -325,7 +325,7 @@ def coco_content(count: int = 4, first_id: int = 11, names: Sequence[str] = COCO
                     "iscrowd": 0,
                     "keypoints": points.ravel().tolist(),
                     "image_id": image,
-                    "bbox": box,
+                    "bbox": [float(side) for side in box],
                     "category_id": 1,
                     "id": 1000 + len(annotations),
                 }
@@ -353,3 +353,129 @@ def make_coco(folder: Path, year: int = 2017) -> None:
     for split, count, first_id in (("train", 8, 11), ("val", 4, 101)):
         content = coco_content(count, first_id)
         write_coco(folder, content, f"person_keypoints_{split}{year}", f"images/{split}{year}")
+
+
+FLIC_JOINTS = 11
+FLIC_PICTURES = ("12-oclock-high-special-edition-00006361.jpg", "amélie-00000042.jpg", "battle-00000007.jpg")
+FLIC_INDEX = np.array([0, 0, 1, 2, 2])
+FLIC_TEST = np.array([False, False, False, True, True])
+FLIC_BEHIND = np.array([False, True, False, False, True])  # who is seen from behind
+FLIC_MIRROR = [3, 4, 5, 0, 1, 2, 7, 6, 9, 8, 10]
+
+
+def flic_joints() -> np.ndarray:
+    """The joints (5, 11, 2) of FLIC's people, 1-based, with the sides of the person."""
+    rng = np.random.default_rng(6)
+    joints = rng.uniform(5, HEIGHT, (len(FLIC_INDEX), FLIC_JOINTS, 2))
+    shoulders = np.sort(joints[:, [3, 0], 0], axis=1)  # right, left
+    joints[:, [3, 0], 0] = np.where(FLIC_BEHIND[:, None], shoulders[:, ::-1], shoulders)
+    return joints
+
+
+def write_flic_h5(folder: Path) -> None:
+    """annot/{train,valid}.h5 with the observer's sides, {train,valid}_personcentric.h5, and the pictures."""
+    own = flic_joints()
+    observed = np.where(FLIC_BEHIND[:, None, None], own[:, FLIC_MIRROR], own)
+    for name, test in (("train", False), ("valid", True)):
+        rows = np.flatnonzero(FLIC_TEST == test)
+        fields = {
+            "imgname": np.char.encode(np.array(FLIC_PICTURES))[FLIC_INDEX[rows]],
+            "center": np.tile(np.array([50, 40], np.float32), (len(rows), 1)),
+            "scale": np.full(len(rows), 0.4),
+            "visible": np.ones((len(rows), FLIC_JOINTS)),
+            "normalize": np.linalg.norm(own[rows, 3] - own[rows, 6], axis=1),
+            "index": rows,
+            "person": np.zeros(len(rows), int),
+        }
+        write_h5(folder / "annot" / f"{name}.h5", fields | {"part": observed[rows]})
+        write_h5(folder / "annot" / f"{name}_personcentric.h5", fields | {"part": own[rows]})
+    for picture in FLIC_PICTURES:
+        write_picture(folder / "images" / picture)
+
+
+def write_flic_examples(folder: Path, observed: bool = True) -> None:
+    """FLIC/examples.mat, with the sides of the observer or of the person, and the pictures."""
+    joints = flic_joints()
+    if observed:
+        joints = np.where(FLIC_BEHIND[:, None, None], joints[:, FLIC_MIRROR], joints)
+    coords = np.full((len(joints), 2, 29), np.nan)
+    coords[:, :, [0, 1, 2, 3, 4, 5, 6, 9, 12, 13, 16]] = joints.transpose(0, 2, 1)
+    people = [
+        {
+            "filepath": FLIC_PICTURES[FLIC_INDEX[row]],
+            "coords": coords[row],
+            "torsobox": np.array([[40.0, 20.0, 60.0, 60.0]]),
+            "istrain": float(not FLIC_TEST[row]),
+            "istest": float(FLIC_TEST[row]),
+        }
+        for row in range(len(joints))
+    ]
+    (folder / "FLIC").mkdir(parents=True, exist_ok=True)
+    scipy.io.savemat(folder / "FLIC" / "examples.mat", {"examples": _structs(people)})
+    for picture in FLIC_PICTURES:
+        write_picture(folder / "FLIC" / "images" / picture)
+
+
+PENN_JOINTS = 13
+PENN_WIDTH, PENN_HEIGHT = 60, 48
+PENN_ACTIONS = ("bowl", "squat")
+
+
+def make_penn(folder: Path, per_action: int = 7, frames: int = 3) -> None:
+    """Penn_Action in `folder`: frames/0001/000001.jpg … and labels/0001.mat …, action by action.
+
+    Of each action the last clip is for test, the others for training. Types change from clip to clip. Clip 2
+    lacks the last box; in its first frame, and in all of clip 3's, only head and shoulders are visible. In
+    clip 4 the person has a box without extent once.
+    """
+    root = folder / "Penn_Action"
+    number = 0
+    for action in PENN_ACTIONS:
+        for place in range(per_action):
+            number += 1
+            write_penn_clip(root, number, frames, action, training=place < per_action - 1)
+            for frame in range(frames):
+                _write_penn_frame(root / "frames" / f"{number:04}" / f"{frame + 1:06}.jpg")
+
+
+def write_penn_clip(root: Path, number: int, frames: int, action: str, training: bool) -> None:
+    """labels/NUMBER.mat."""
+    path = root / "labels" / f"{number:04}.mat"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scipy.io.savemat(path, penn_fields(number, frames, action, training))
+
+
+def penn_fields(number: int, frames: int, action: str, training: bool) -> dict[str, Any]:
+    """The fields of a label file."""
+    rng = np.random.default_rng((7, number))
+    kind = (np.uint8, np.uint16, np.float64)[number % 3]
+    low, high = np.array([8, 5]), np.array([48, 41])
+    points = rng.uniform(low, high, (frames, PENN_JOINTS, 2))
+    visibility = (rng.random((frames, PENN_JOINTS)) < 0.8).astype(np.uint8)
+    visibility[:, 12] = 1
+    box = np.tile([8.5, 5.0, 48.0, 41.5], (frames, 1)) + rng.uniform(0, 2, (frames, 1))
+    if number == 2:
+        visibility[0, 3:], box = 0, box[:-1]
+    if number == 3:
+        visibility[:, 3:] = 0
+    if number == 4:
+        box[1] = [20, 20, 20, 20]
+    return {
+        "action": action,
+        "pose": "front",
+        "x": points[..., 0].astype(kind),
+        "y": points[..., 1].astype(kind),
+        "visibility": visibility,
+        "train": np.array([[1 if training else -1]], np.int32),
+        "bbox": box.astype(kind),
+        "dimensions": np.array([[PENN_HEIGHT, PENN_WIDTH, frames]], np.uint16),
+        "nframes": np.uint8(frames),
+    }
+
+
+def _write_penn_frame(path: Path) -> None:
+    """A frame whose pixels tell their place: red grows with x, green with y."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    x, y = np.meshgrid(np.arange(PENN_WIDTH), np.arange(PENN_HEIGHT))
+    pixels = np.stack([np.full_like(x, 90), 5 * y, 4 * x], axis=2).astype(np.uint8)  # BGR
+    assert cv2.imwrite(str(path), pixels)

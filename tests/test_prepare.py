@@ -17,7 +17,9 @@ from tests.releases import (
     make_coco,
     make_lsp,
     make_lspet,
+    make_penn,
     mpii_people,
+    write_flic_examples,
     write_mpii_h5,
     write_mpii_official,
     write_mpii_pictures,
@@ -206,6 +208,36 @@ def test_the_official_mat_is_converted_once(
         assert (found.joints[labelled] == expected.joints[labelled]).all()
     main(["mpii", "--data-dir", str(tmp_path)])
     assert "is there already" in capsys.readouterr().out
+
+
+def test_clips_are_cut_once(tmp_path: Path, main: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    make_penn(tmp_path)
+    main(["penn", "--data-dir", str(tmp_path)])
+    first = capsys.readouterr().out
+    assert "42 frames of 14 clips" in first and "penn valid: 3 people" in first
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    main(["penn", "--data-dir", str(tmp_path)])
+    assert "is there already" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == made
+
+
+def test_clips_are_checked(tmp_path: Path, main: Main, check: Check) -> None:
+    make_penn(tmp_path)
+    status, output = check("penn", tmp_path)
+    assert status == 2 and "missing pictures: 38" in output and "prepare.py penn" in output
+    main(["penn", "--data-dir", str(tmp_path)])
+    status, output = check("penn", tmp_path)
+    assert status == 0 and "penn train: 29 people in 29 pictures" in output
+
+
+def test_an_archive_of_flic_is_unpacked(tmp_path: Path, main: Main, check: Check) -> None:
+    write_flic_examples(tmp_path / "original")
+    with zipfile.ZipFile(tmp_path / "FLIC.zip", "w") as archive:
+        for path in (tmp_path / "original").rglob("*.*"):
+            archive.write(path, str(path.relative_to(tmp_path / "original")))
+    main(["flic", "--data-dir", str(tmp_path)])
+    status, output = check("flic", tmp_path)
+    assert status == 0 and "flic train (examples.mat, sides of the observer): 3 people in 2" in output
 
 
 def test_unknown_data_sets_suggest_the_nearest(main: Main, capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,7 +100,7 @@ def test_load_model_with_other_joints(tmp_path: Path, capsys: pytest.CaptureFixt
     start(tmp_path, "lsp", "--epochs", "0", "--stacks", "2", "--skeleton", "lsp",
           "--load-model", str(folder / "best.pth"))  # fmt: skip
     said = capsys.readouterr().err
-    assert "made anew for another number of joints (heads.0, heads.1, merge_heatmaps.0)" in said
+    assert "made anew for other joints (heads.0, heads.1, merge_heatmaps.0)" in said
     loaded = state(tmp_path / "hgpose" / "lsp")
     assert loaded["config"]["num_joints"] == 14
     name = "stem.entry.conv.weight"

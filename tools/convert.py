@@ -48,6 +48,7 @@ class Source(NamedTuple):
     translate: renames the weights, raising KeyError or ValueError where some are missing.
     input_res: what it was trained with, in pixels.
     note: what its users should know, or "".
+    suits: whether weights with these names are of this source, where names do not tell.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Source(NamedTuple):
     translate: Callable[[Weights], Translation]
     input_res: int = 256
     note: str = ""
+    suits: Callable[[Weights], bool] = lambda _: True
 
 
 @command
@@ -70,6 +72,11 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("old", metavar="OLD", type=Path, help="checkpoint of other code")
     parser.add_argument("--out", metavar="NEW", type=Path, required=True, help="new file to write")
+    parser.add_argument(
+        "--entry",
+        metavar="NAME",
+        help="which of several networks in OLD, such as netD (default: the first known)",
+    )
     parser.add_argument(
         "--skeleton",
         choices=list(SKELETONS),
@@ -100,7 +107,7 @@ def convert(options: argparse.Namespace) -> None:
 
     if options.out.exists():
         raise UserError(f"{options.out} exists already; choose another --out or remove it")
-    weights, others = find_weights(options.old)
+    weights, others = find_weights(options.old, options.entry)
     source = recognise(weights, options.old)
     arch, config, renamed, dropped = translate(source, weights, options.old)
     if config.get("unused") and not options.keep_unused:
@@ -126,7 +133,7 @@ def convert(options: argparse.Namespace) -> None:
     for what, names in dropped.items():
         print(f"left out: {what} ({len(names)} tensors)")
     if others:
-        print(f"left out: {', '.join(others)}, which only that code's training used")
+        print(f"left out: {', '.join(others)}, which are no part of this network")
     if source.note:
         print(f"note: {source.note}")
     print(f"wrote {options.out}")
@@ -135,18 +142,25 @@ def convert(options: argparse.Namespace) -> None:
 # reading
 
 # where older code keeps its weights, and what wrappers (DataParallel, a trainer) put before their names
-CONTAINERS = ("state_dict", "model_state", "netHg", "netG", "model", "net")
+CONTAINERS = ("state_dict", "model_state", "netHg", "netG", "model", "net", "netD")
 PREFIXES = ("module.", "model.")
 
 
-def find_weights(path: Path) -> tuple[Weights, list[str]]:
-    """The weights in an old checkpoint without wrappers' prefixes, and what else lies beside them."""
+def find_weights(path: Path, entry: str | None = None) -> tuple[Weights, list[str]]:
+    """The weights in an old checkpoint without wrappers' prefixes, and what else lies beside them.
+
+    entry: the name under which they lie, if not the first of CONTAINERS that is there.
+    """
     from src.models.checkpoint import is_state_dict, read_plain
 
     content = read_plain(path)
     if isinstance(content, dict) and {"format", "arch", "skeleton"} <= content.keys():
         raise UserError(f"{path} is a checkpoint of this project already; it needs no conversion")
     others: list[str] = []
+    if entry is not None:
+        if not isinstance(content, dict) or entry not in content:
+            raise UserError(f"{path} has no entry {entry!r}")
+        others, content = [str(key) for key in content if key != entry], content[entry]
     for _ in range(4):  # containers nest, but not for ever
         if is_state_dict(content):
             return _without_prefixes(content), others
@@ -166,9 +180,10 @@ def _without_prefixes(weights: Mapping[str, Tensor]) -> Weights:
 
 
 def recognise(weights: Weights, path: Path) -> Source:
-    """The first source that has all its marks among the names."""
+    """The first source that has all its marks among the names, and suits."""
     for source in SOURCES:
-        if all(any(re.match(mark, name) for name in weights) for mark in source.marks):
+        marked = all(any(re.match(mark, name) for name in weights) for mark in source.marks)
+        if marked and source.suits(weights):
             return source
     known = ", ".join(source.name for source in SOURCES)
     first = next(iter(weights))
@@ -275,6 +290,18 @@ def adversarial_pose_hg(weights: Weights) -> Translation:
     return Translation("hg", hourglass_config(renamed), renamed, {})
 
 
+def adversarial_pose_discriminator(weights: Weights) -> Translation:
+    _, config, renamed, dropped = adversarial_pose_hg(weights)
+    config.pop("stem_feats")
+    return Translation("discriminator", config, renamed, dropped)
+
+
+def sees_heatmaps(weights: Weights) -> bool:
+    """Whether the network takes more than the three colours of a picture."""
+    entry = weights.get("conv1.weight")
+    return entry is not None and entry.ndim == 4 and entry.shape[1] > 3
+
+
 def pytorch_pose_hg(weights: Weights) -> Translation:
     stem: list[Rule] = [(r"^layer(\d)\.0\.", r"stem.residual\1."), (r"\.downsample\.0\.", ".skip.")]
     renamed = rename(weights, [*level_rules(weights), *stem])
@@ -282,13 +309,26 @@ def pytorch_pose_hg(weights: Weights) -> Translation:
 
 
 def princeton_hourglass(weights: Weights) -> Translation:
-    renamed = rename(weights, PRINCETON_RULES)
+    kept, dropped = without_dead_skips(rename(weights, PRINCETON_RULES))
+    return Translation("hg", hourglass_config(kept), kept, dropped)
+
+
+def princeton_topdown(weights: Weights) -> Translation:
+    """The same code, with the branch of top-down modulation beside each stack."""
+    kept, dropped = without_dead_skips(rename(weights, [*PRINCETON_RULES, *TOPDOWN_RULES]))
+    config = hourglass_config(kept)
+    config.pop("stem_feats")
+    config["latent"] = kept["stacks.0.encode.weight"].shape[0]
+    return Translation("hg-topdown", config, kept, dropped)
+
+
+def without_dead_skips(renamed: Weights) -> tuple[Weights, dict[str, list[str]]]:
+    """The weights that are used, and what was dropped (see Translation)."""
     # this code makes a skip convolution in every block and uses it only where the width changes
     skips = {name for name in renamed if re.search(r"\.skip\.(weight|bias)$", name)}
     dead = {name for name in skips if _keeps_width(renamed[name.rpartition(".")[0] + ".weight"])}
     kept = {name: value for name, value in renamed.items() if name not in dead}
-    dropped = {"skip convolutions that the source never uses": sorted(dead)} if dead else {}
-    return Translation("hg", hourglass_config(kept), kept, dropped)
+    return kept, {"skip convolutions that the source never uses": sorted(dead)} if dead else {}
 
 
 def _keeps_width(convolution: Tensor) -> bool:
@@ -316,6 +356,16 @@ PRINCETON_RULES: tuple[Rule, ...] = (
     (r"\.bn(\d)\.", r".norm\1."),
     (r"\.conv(\d)\.conv\.", r".conv\1."),
     (r"\.skip_layer\.conv\.", ".skip."),
+)
+
+TOPDOWN_RULES: tuple[Rule, ...] = (
+    (r"^fcin1\.(\d+)\.fc\.", r"stacks.\1.encode."),
+    (r"^decoders\.(\d+)\.0\.fc\.", r"stacks.\1.decode."),
+    (r"^decoders\.(\d+)\.2\.", r"stacks.\1.grow1."),
+    (r"^decoders\.(\d+)\.3\.", r"stacks.\1.grow2."),
+    (r"^decoders\.(\d+)\.5\.", r"factors.\1."),
+    (r"\.conv_tr_layer\.", ".conv."),
+    (r"\.bn\.", ".norm."),
 )
 
 
@@ -413,6 +463,14 @@ SOURCES = (
         input_res=512,
     ),
     Source(
+        "adversarial-pose-pytorch (discriminator)",
+        marks=(r"res1\.conv1\.", r"hg\.0\.hg\.0\.0\.0\.conv1\.", r"score\.0\."),
+        translate=adversarial_pose_discriminator,
+        input_res=64,
+        note="a discriminator finds no pose: --load-discriminator starts a training from it",
+        suits=sees_heatmaps,
+    ),
+    Source(
         "adversarial-pose-pytorch (hourglass)",
         marks=(r"res1\.conv1\.", r"hg\.0\.hg\.0\.0\.0\.conv1\.", r"score\.0\."),
         translate=adversarial_pose_hg,
@@ -422,6 +480,11 @@ SOURCES = (
         marks=(r"layer1\.0\.conv1\.", r"hg\.0\.hg\.0\.0\.0\.conv1\.", r"score\.0\."),
         translate=pytorch_pose_hg,
         note="its training subtracts the data set's mean colour outside of the network; give it with --mean",
+    ),
+    Source(
+        "pytorch_stacked_hourglass_attention (crockwell)",
+        marks=(r"hgs\.0\.0\.up1\.", r"fcin1\.0\.fc\.", r"decoders\.0\.2\.conv_tr_layer\."),
+        translate=princeton_topdown,
     ),
     Source(
         "pytorch_stacked_hourglass (princeton-vl)",

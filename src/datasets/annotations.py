@@ -8,12 +8,13 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from src.datasets.images import Picture, read_reduced
+from src.datasets.images import Picture, picture_path, read_reduced
 from src.datasets.shared import SharedRecord
 from src.datasets.skeletons import Skeleton, joint_map
 from src.errors import UserError
 
 UNLABELLED, HIDDEN, VISIBLE = 0, 1, 2
+MASKED = -1  # visibility of a joint that counts for nothing, such as one that the data set does not know
 
 
 class Person(NamedTuple):
@@ -102,13 +103,14 @@ class Annotations(SharedRecord):
         refuse_people(broken, self.name, self.images, "a centre that is not a finite number")
         broken = ~((self.scale > 0) & (self.scale < np.inf))
         refuse_people(broken, self.name, self.images, "a scale that is not positive, or not finite")
+        refuse_people(np.isinf(self.norm), self.name, self.images, "an infinite length of the metric")
 
     def __len__(self) -> int:
         return len(self.images)
 
     def path(self, index: int) -> Path:
         """Where the picture of person `index` lies."""
-        return self.root / self.images[index].decode()
+        return picture_path(self.root, self.images[index])
 
     def person(self, index: int) -> Person:
         """Person `index`. The picture is not read yet."""
@@ -143,6 +145,21 @@ class Annotations(SharedRecord):
         joints = np.where(known[:, None], self.joints[:, source], 0)
         visible = np.where(known, self.visible[:, source], UNLABELLED)
         return replace(self, skeleton=target, joints=joints, visible=visible)
+
+
+@dataclass(frozen=True)
+class Detections(Annotations):
+    """People as a detector has found them: boxes without joints, to test networks on.
+
+    score (N,) float32: how sure the detector is of each. person_id: the place in its file, from 0.
+    """
+
+    DTYPES: ClassVar[Mapping[str, Any]] = {**Annotations.DTYPES, "score": np.float32}
+
+    score: np.ndarray
+
+    def require_joints(self) -> None:
+        """Nobody has any; they are compared with whom the pictures show."""
 
 
 def refuse_people(bad: Any, name: str, images: np.ndarray, what: str) -> None:

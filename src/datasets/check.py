@@ -11,7 +11,7 @@ import numpy as np
 from src.datasets import readers
 from src.datasets.affine import PERSON_PIXELS
 from src.datasets.annotations import HIDDEN, UNLABELLED, Annotations
-from src.datasets.images import BadImage, read_image
+from src.datasets.images import BadImage, picture_path, read_image
 from src.datasets.scene_annotations import SceneAnnotations
 from src.errors import UserError
 from src.utils.progress import Progress
@@ -104,7 +104,7 @@ def _check_people(people: Annotations, sizes: dict[str, tuple[int, int]], report
     black = ((center + reach <= 0) | (center - reach >= size)).any(1)
     report.add(
         f"people of {people.name} whose box is outside the picture",
-        [f"{people.images[row].decode()} (person {row})" for row in np.flatnonzero(black)],
+        [f"{people.images[row].decode(errors='replace')} (person {row})" for row in np.flatnonzero(black)],
         "correct the centre or the scale, or take them out",
     )
     twice = len(people) - len(np.unique(_identity(people), axis=0))
@@ -150,4 +150,4 @@ def _check_overlap(splits: dict[str, Annotations], report: Report) -> None:
 
 def _paths(record: Annotations | SceneAnnotations) -> list[str]:
     """Where the picture of each row of a record lies."""
-    return [os.path.join(record.root, name.decode()) for name in record.images]
+    return [str(picture_path(record.root, name)) for name in record.images]

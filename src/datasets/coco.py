@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from src.datasets.affine import PERSON_PIXELS
-from src.datasets.annotations import Annotations
-from src.datasets.coco_json import load_coco_json
+from src.datasets.annotations import UNLABELLED, Annotations, Detections
+from src.datasets.coco_json import load_boxes, load_coco_json, places_of
 from src.datasets.files import load_lines
 from src.datasets.own_skeleton import FILE, read_declared
 from src.datasets.release import Release, torso_lengths
@@ -47,22 +47,31 @@ def read_scenes(
     return record
 
 
-def read_people(data_dir: Path, split: str, valid_share: float = 0.2) -> Annotations:
+def read_people(
+    data_dir: Path,
+    split: str,
+    valid_share: float = 0.2,
+    year: int | None = None,
+    held_out: Path | None = None,
+    boxes: Path | None = None,
+    least_score: float = 0.0,
+) -> Annotations:
     """Those of a split who have a box and a labelled joint, for crops of one person.
 
     The box is the annotated one within the picture, made square by its longer side (Xiao et al., "Simple
-    baselines for human pose estimation and tracking", ECCV 2018, with a square crop).
+    baselines for human pose estimation and tracking", ECCV 2018, with a square crop). boxes, least_score:
+    a file of a detector's boxes to take instead, as `detected_people` does. The others are those of
+    `read_scenes`.
     """
-    return people_of(read_scenes(data_dir, split, valid_share))
+    scenes = read_scenes(data_dir, split, valid_share, year, held_out)
+    return detected_people(scenes, boxes, least_score) if boxes else people_of(scenes)
 
 
 def people_of(scenes: SceneAnnotations) -> Annotations:
     """The people of a multi-person record, one by one, as `read_people` says."""
     image_of = scenes.image_of
-    size = scenes.size[image_of]
-    low = np.clip(scenes.box[:, :2], 0, size)
-    high = np.clip(scenes.box[:, :2] + scenes.box[:, 2:], 0, size)
-    rows = np.flatnonzero(scenes.labelled & (scenes.area > 0) & (high > low).all(1))
+    center, side = _squares(scenes.box, scenes.size[image_of])
+    rows = np.flatnonzero(scenes.labelled & (scenes.area > 0) & (side > 0))
     joints, visible = scenes.joints[rows], scenes.visible[rows]
     return Annotations(
         name=scenes.name,
@@ -71,14 +80,61 @@ def people_of(scenes: SceneAnnotations) -> Annotations:
         images=scenes.images[image_of[rows]],
         joints=joints,
         visible=visible,
-        center=(low + high)[rows] / 2,
-        scale=(high - low)[rows].max(1, initial=0) / PERSON_PIXELS,
+        center=center[rows],
+        scale=side[rows] / PERSON_PIXELS,
         enlarge=np.full(len(rows), ENLARGE),
         shift=np.zeros(len(rows)),
         norm=torso_lengths(joints, visible, scenes.skeleton),
         index=scenes.image_id[image_of[rows]],
         person_id=scenes.person_id[rows],
     )
+
+
+def detected_people(scenes: SceneAnnotations, path: Path, least_score: float = 0.0) -> Detections:
+    """The people whom a detector has found in the pictures of `scenes`, with boxes as in `read_people`.
+
+    path: a JSON in COCO's format of results, a list of image_id, category_id, bbox and score. Left out are
+    other categories, other pictures, scores below `least_score`, and boxes that show nothing of the picture;
+    the name says how many. Raises UserError for a file that is damaged, or of which nothing is left.
+    """
+    found = load_boxes(path)
+    image_of = places_of(found.image_id, scenes.image_id)
+    wanted = (image_of >= 0) & (found.category == scenes.category) & (found.score >= least_score)
+    rows = np.flatnonzero(wanted)
+    center, side = _squares(found.box[rows], scenes.size[image_of[rows]])
+    rows, center, side = rows[side > 0], center[side > 0], side[side > 0]
+    name = f"{scenes.name} ({path.name}, {len(rows):,} of {len(wanted):,} boxes)"
+    if not len(rows):
+        raise UserError(
+            f"{name}: no box is of a person in these pictures and has a score from {least_score:g}; is it the"
+            " right file?"
+        )
+    num_joints = scenes.skeleton.num_joints
+    return Detections(
+        name=name,
+        skeleton=scenes.skeleton,
+        root=scenes.root,
+        images=scenes.images[image_of[rows]],
+        joints=np.zeros((len(rows), num_joints, 2)),
+        visible=np.full((len(rows), num_joints), UNLABELLED),
+        center=center,
+        scale=side / PERSON_PIXELS,
+        enlarge=np.full(len(rows), ENLARGE),
+        shift=np.zeros(len(rows)),
+        norm=np.full(len(rows), np.nan),
+        index=scenes.image_id[image_of[rows]],
+        person_id=rows,
+        score=found.score[rows],
+    )
+
+
+def _squares(box: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centre (N, 2) and longer side (N,) of boxes (N, 4) cut at the edges of pictures (N, 2): 0 if nothing is
+    left.
+    """
+    low = np.clip(box[:, :2], 0, size)
+    high = np.clip(box[:, :2] + box[:, 2:], 0, size)
+    return (low + high) / 2, np.where((high > low).all(1), (high - low).max(1, initial=0), 0)
 
 
 def _find(data_dir: Path, split: str, year: int | None) -> tuple[Path, list[Path], bool]:

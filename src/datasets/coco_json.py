@@ -5,15 +5,17 @@ Coordinates count from 0.
 """
 
 import json
+import os
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from src.datasets.annotations import UNLABELLED, VISIBLE
-from src.datasets.files import load_json
+from src.datasets.files import encode_names, load_json
+from src.datasets.images import picture_path
 from src.datasets.own_skeleton import build_skeleton
 from src.datasets.scene_annotations import SceneAnnotations
 from src.datasets.skeletons import Skeleton
@@ -42,6 +44,43 @@ def load_coco_json(
     return SceneAnnotations(name, skeleton, root, category, **arrays)
 
 
+class Boxes(NamedTuple):
+    """What a detector has found: picture and category (N,) int64, box (N, 4) float64, score (N,) float64."""
+
+    image_id: np.ndarray
+    category: np.ndarray
+    box: np.ndarray
+    score: np.ndarray
+
+
+def load_boxes(path: Path) -> Boxes:
+    """The boxes x, y, width, height of a JSON in COCO's format of results; other fields are left unread.
+
+    Raises UserError for a file that is damaged, is not of boxes, or holds what is no number.
+    """
+    with no_collection():
+        rows = load_json(path)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise UserError(f"{path} is no list of detections; is it in COCO's format of results?")
+        image_id = _ids(rows, "image_id", "detection", path)
+        category = _ids(rows, "category_id", "detection", path)
+        box = _boxes(rows, np.arange(len(rows)), "detection", path)
+        score = _numbers(_column(rows, "score", "detection", path), "score", "detection", path)
+    broken = ~(np.isfinite(box).all(1) & np.isfinite(score))
+    if broken.any():
+        raise UserError(
+            f"{path}: detection number {broken.argmax()} (from 0) has a box or a score that is not of finite"
+            f" numbers ({broken.sum()} such detections)"
+        )
+    return Boxes(image_id, category, box, score)
+
+
+def places_of(wanted: np.ndarray, image_id: np.ndarray) -> np.ndarray:
+    """The places of the ids `wanted` (N,) among `image_id` (M,), -1 for those that are not among them."""
+    places = {number: place for place, number in enumerate(image_id.tolist())}
+    return np.array([places.get(number, -1) for number in wanted.tolist()], np.int64)
+
+
 def to_coco(record: SceneAnnotations) -> dict[str, Any]:
     """The record as the content of a COCO JSON, such as pycocotools takes for ground truth; no outlines."""
     image_of, num_keypoints = record.image_of, (record.visible > UNLABELLED).sum(1)
@@ -51,7 +90,7 @@ def to_coco(record: SceneAnnotations) -> dict[str, Any]:
     return {
         "info": {"description": record.name},
         "images": [
-            {"id": number, "file_name": name.decode(), "width": width, "height": height}
+            {"id": number, "file_name": name.decode(errors="replace"), "width": width, "height": height}
             for number, name, (width, height) in zip(
                 record.image_id.tolist(), record.images, record.size.tolist(), strict=True
             )
@@ -171,7 +210,7 @@ def _pictures(rows: Rows, path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: the file_name of an image is no text")
     size = [_numbers(_column(rows, key, "image", path), key, "image", path) for key in ("width", "height")]
     return {
-        "images": np.array([name.encode() for name in names], np.bytes_),
+        "images": encode_names(names),
         "image_id": numbers,
         "size": np.stack(size, 1) if rows else np.zeros((0, 2)),
     }
@@ -189,7 +228,7 @@ def _people(rows: Rows, image_id: np.ndarray, skeleton: Skeleton, path: Path) ->
     joints, visible = _keypoints(rows, numbers, skeleton, path)
     visible[crowd] = UNLABELLED
     labelled = np.any(visible > UNLABELLED, axis=1)
-    box = _boxes(rows, numbers, path)
+    box = _boxes(rows, numbers, "annotation", path)
     without = np.isnan(box[:, 0])
     box[without] = _joint_boxes(joints[without], visible[without])
     area = _numbers([row.get("area", np.nan) for row in rows], "area", "annotation", path)
@@ -211,8 +250,7 @@ def _people(rows: Rows, image_id: np.ndarray, skeleton: Skeleton, path: Path) ->
 
 def _image_of(wanted: np.ndarray, numbers: np.ndarray, image_id: np.ndarray, path: Path) -> np.ndarray:
     """The places of image ids `wanted` (N,) among `image_id` (M,)."""
-    places = {number: place for place, number in enumerate(image_id.tolist())}
-    found = np.array([places.get(number, -1) for number in wanted.tolist()], np.int64)
+    found = places_of(wanted, image_id)
     unknown = found < 0
     if unknown.any():
         row = int(unknown.argmax())
@@ -264,16 +302,16 @@ def _of_other_length(lists: list[Any], length: int) -> int | None:
     return next(at for at, one in enumerate(lists) if not isinstance(one, list) or len(one) != length)
 
 
-def _boxes(rows: Rows, numbers: np.ndarray, path: Path) -> np.ndarray:
+def _boxes(rows: Rows, numbers: np.ndarray, what: str, path: Path) -> np.ndarray:
     """Boxes (N, 4), NaN where there is none."""
     nothing = [np.nan] * 4
     lists = [row.get("bbox") or nothing for row in rows]
     wrong = _of_other_length(lists, 4)
     if wrong is not None:
         raise UserError(
-            f"{path}: bbox of annotation {numbers[wrong]} is {lists[wrong]!r}, not [x, y, width, height]"
+            f"{path}: bbox of {what} {numbers[wrong]} is {lists[wrong]!r}, not [x, y, width, height]"
         )
-    return _numbers(list(chain.from_iterable(lists)), "bbox", "annotation", path).reshape(-1, 4)
+    return _numbers(list(chain.from_iterable(lists)), "bbox", what, path).reshape(-1, 4)
 
 
 def _joint_boxes(joints: np.ndarray, visible: np.ndarray) -> np.ndarray:
@@ -288,8 +326,7 @@ def _joint_boxes(joints: np.ndarray, visible: np.ndarray) -> np.ndarray:
 
 def _root(folders: Sequence[Path], images: np.ndarray) -> Path:
     """The folder of those that the pictures lie in; the first one if they lie in none."""
-    first = images[0].decode() if len(images) else ""
-    there = [folder for folder in folders if (folder / first).exists()]
+    there = [folder for folder in folders if len(images) and os.path.exists(picture_path(folder, images[0]))]
     existing = [folder for folder in folders if folder.is_dir()]
     return next(iter(there + existing), folders[0])
 
@@ -313,7 +350,10 @@ def _numbers(values: list[Any], key: str, what: str, path: Path) -> np.ndarray:
 
 
 def _ids(rows: Rows, key: str, what: str, path: Path) -> np.ndarray:
-    numbers = np.array(_column(rows, key, what, path))
+    try:
+        numbers = np.array(_column(rows, key, what, path))
+    except ValueError:  # some are lists
+        numbers = np.array([None])
     if numbers.size and (numbers.ndim != 1 or numbers.dtype.kind not in "iu"):
         raise UserError(f"{path}: {key} is no whole number in some {what}")
     return numbers.astype(np.int64)

@@ -4,6 +4,7 @@ The device makes floats, colours and targets of them (src/datasets/targets.py).
 """
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
@@ -43,8 +44,13 @@ class Samples(Dataset):
         return f"{self.units[0]} {row} of {people.name}{picture}"
 
     def stream(self, batch_size: int, seed: int, start: int = 0) -> "Stream":
-        """The batches to learn from, of joined sets by their weights."""
+        """The keys of batches to learn from, without end; joined sets come by their weights."""
         return Stream(len(self), batch_size, seed, start, getattr(self.people, "weights", None))
+
+    @property
+    def drawn(self) -> int:
+        """How many samples a pass through the data has in training."""
+        return self.stream(batch_size=1, seed=0).drawn
 
 
 class PersonCrops(Samples):
@@ -146,22 +152,27 @@ class Stream(Sampler[list[Key]]):
     def _keys(self) -> Iterator[Key]:
         times, done = divmod(self.start, self.drawn)
         while True:
-            order = self._order(np.random.default_rng((self.seed, times)))
-            yield from ((times, int(row)) for row in order[done:])
+            yield from self._pass(times)[done:]
             times, done = times + 1, 0
 
-    def _order(self, rng: np.random.Generator) -> np.ndarray:
-        """The people of a pass, (drawn,). With weights, systematic sampling of a random order: nobody comes
-        more than once above or below their weight.
+    def _pass(self, times: int) -> list[Key]:
+        """The keys of a pass in their order: `drawn` of them.
+
+        With weights, systematic sampling from a random order: people come as often as their weight says, or
+        a part of once more or less. Who comes again does so with another key, and so in another crop.
         """
+        rng = np.random.default_rng((self.seed, times))
         order = rng.permutation(self.people)
         if self.weights is None:
-            return order
+            return [(times, row) for row in order.tolist()]
         ends = np.cumsum(self.weights[order])
         ends *= self.drawn / ends[-1]
         ends[-1] = self.drawn  # whatever was lost to rounding
-        times = np.diff(np.floor(ends + rng.random()).astype(np.int64), prepend=0)
-        return rng.permutation(np.repeat(order, times))
+        counts: np.ndarray = np.diff(np.floor(ends + rng.random()).astype(np.int64), prepend=0)
+        again = np.arange(self.drawn) - np.repeat(np.cumsum(counts) - counts, counts)
+        most = math.ceil(self.weights.max()) + 1
+        keys = np.stack([times * most + again, np.repeat(order, counts)], axis=1)
+        return [(number, row) for number, row in rng.permutation(keys).tolist()]
 
 
 def in_order(people: int, batch_size: int, batches: int = 0) -> list[list[Key]]:

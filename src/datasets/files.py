@@ -3,6 +3,7 @@
 SciPy and h5py are slow to import, and most runs need one of them or none: each function imports its own.
 """
 
+import io
 import json
 import os
 import tempfile
@@ -14,10 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from src.datasets.mat import check_mat
 from src.errors import UserError
 from src.utils.files import replacing
 
 _AGAIN = "download or copy it again"
+_MOST_PACKED = 1100  # how much smaller compression makes zeros
+_LAST_CODE = 255
 
 
 def load_mat(
@@ -31,7 +35,10 @@ def load_mat(
     import scipy.io
 
     try:
-        content = scipy.io.loadmat(path, variable_names=[*fields, *optional], **options)
+        data, wanted = path.read_bytes(), [*fields, *optional]
+        check_mat(data, wanted)
+        content = scipy.io.loadmat(io.BytesIO(data), variable_names=wanted, **options)
+        content = {key: value for key, value in content.items() if not key.startswith("__")}
     except NotImplementedError:
         raise UserError(f"{path} is a MATLAB 7.3 file; save it from MATLAB with the option -v7") from None
     except Exception as error:  # scipy raises errors of many types on a damaged file, MemoryError among them
@@ -49,6 +56,9 @@ def load_h5(path: Path, fields: Sequence[str], optional: Sequence[str] = ()) -> 
     try:
         with h5py.File(path, "r") as file:
             found = [key for key in (*fields, *optional) if isinstance(file.get(key), h5py.Dataset)]
+            for key in found:
+                if file[key].nbytes > _MOST_PACKED * file[key].id.get_storage_size():
+                    raise ValueError(f"{key} claims to be larger than what is stored of it")
             content = {key: file[key][()] for key in found}
     except Exception as error:  # h5py raises OSError, RuntimeError, KeyError or ValueError on a damaged file
         raise UserError(f"{path} is damaged or no HDF5 file ({_line(error)}); {_AGAIN}") from None
@@ -72,9 +82,9 @@ def load_json(path: Path, edit: Callable[[bytearray], None] | None = None) -> An
 
 
 def load_lines(path: Path) -> list[str]:
-    """The lines of a text file that are not empty; UserError if it cannot be read."""
+    """The lines of a text file in UTF-8 that are not empty; UserError if it cannot be read."""
     try:
-        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({_line(error)}); {_AGAIN}") from None
 
@@ -125,17 +135,29 @@ def check_shape(array: np.ndarray, shape: tuple[int | None, ...], what: str, pat
         )
 
 
+def encode_names(names: Sequence[str]) -> np.ndarray:
+    """File names as (N,) bytes, in UTF-8; what that has no code for is replaced."""
+    return np.array([name.encode(errors="replace") for name in names], np.bytes_)
+
+
 def decode_names(names: np.ndarray, path: Path) -> np.ndarray:
     """File names as (N,) bytes, from bytes, strings or rows (N, L) of character codes that end in zeros."""
     if names.ndim == 2 and names.dtype.kind in "iuf":
+        if not ((names >= 0) & (names <= _LAST_CODE)).all():
+            raise UserError(f"{path}: imgname has numbers that are no character codes; is it the right file?")
         codes = names.astype(np.uint8)
         codes[np.logical_or.accumulate(codes == 0, axis=1)] = 0
         return np.ascontiguousarray(codes).view(f"S{codes.shape[1]}")[:, 0]
     if names.ndim == 1 and names.dtype.kind in "SUO":
-        return np.char.encode(names.astype(str)) if names.dtype.kind == "U" else names.astype(bytes)
+        return names.astype(bytes) if names.dtype.kind == "S" else encode_names(_texts(names))
     raise UserError(
         f"{path}: imgname is {names.dtype} of shape {names.shape}, expected names or character codes"
     )
+
+
+def _texts(names: np.ndarray) -> list[str]:
+    """Names as HDF5 files hold them, text or bytes, as text."""
+    return [n.decode(errors="replace") if isinstance(n, bytes) else str(n) for n in names.tolist()]
 
 
 def _require(content: Mapping[str, Any], fields: Sequence[str], path: Path) -> dict[str, Any]:

@@ -35,6 +35,11 @@ class Picture(NamedTuple):
     reduction: int = 1
 
 
+def picture_path(root: Path, name: bytes) -> Path:
+    """Where a picture of a release lies. Its name may come from Windows; what is no UTF-8 is replaced."""
+    return root / name.decode(errors="replace").replace("\\", "/")
+
+
 def read_image(path: Path | str) -> np.ndarray:
     """A picture as (H, W, 3) uint8 RGB; grey, CMYK, 16-bit pictures and those with alpha are converted.
 
@@ -56,6 +61,8 @@ def read_reduced(path: Path | str, shrink: float) -> Picture:
         raise BadImage(f"picture {path} is missing") from None
     except OSError as error:
         raise BadImage(f"picture {path} cannot be read: {error.strerror}") from None
+    except ValueError:  # a zero byte
+        raise BadImage(f"picture {str(path)!r} has no name that a file can have") from None
     return _decode(data, str(path), shrink)
 
 

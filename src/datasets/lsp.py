@@ -13,8 +13,8 @@ from PIL import Image
 
 from src.datasets.affine import PERSON_PIXELS
 from src.datasets.annotations import HIDDEN, UNLABELLED, VISIBLE, Annotations, refuse_people
-from src.datasets.files import check_shape, load_mat, unpack_zip
-from src.datasets.release import Release, torso_lengths
+from src.datasets.files import check_shape, load_mat
+from src.datasets.release import Release, torso_lengths, unpack
 from src.datasets.skeletons import LSP as SKELETON
 from src.errors import UserError
 
@@ -106,18 +106,6 @@ def read_lspet(data_dir: Path, split: str, valid_share: float = 0.2) -> Annotati
     )
 
 
-def unpack(data_dir: Path, layout: _Layout) -> str:
-    """Unpack the downloaded archive in `data_dir`, unless the joints are there; says which in a line."""
-    archive, target = data_dir / f"{layout.archive}.zip", data_dir / layout.archive
-    found = [data_dir / candidate for candidate in layout.candidates if (data_dir / candidate).is_file()]
-    if found:
-        return f"{found[0]} is there already"
-    if not archive.is_file():
-        return f"there is no {archive} to unpack"
-    unpack_zip(archive, target)
-    return f"{archive} unpacked into {target}"
-
-
 def _load(data_dir: Path, release: Release, layout: _Layout) -> tuple[Path, np.ndarray, np.ndarray]:
     """The path of joints.mat, its joints (N, J, 2), 0-based, and its flags (N, J) bool."""
     path = release.find(data_dir, layout.candidates)
@@ -181,7 +169,7 @@ def _picture_size(path: Path) -> tuple[float, float]:
     try:
         with Image.open(path) as picture:
             return picture.size
-    except OSError:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return np.nan, np.nan
 
 
@@ -190,7 +178,7 @@ LSP = Release(
     source="lsp_dataset.zip of the Leeds Sports Pose data set (https://sam.johnson.io/research/lsp.html)",
     layout="joints.mat and images/im0001.jpg … im2000.jpg",
     read=read_lsp,
-    prepare=partial(unpack, layout=_LSP),
+    prepare=partial(unpack, archive=_LSP.archive, candidates=_LSP.candidates),
 )
 LSPET = Release(
     dataset="lspet",
@@ -198,6 +186,6 @@ LSPET = Release(
     " (https://sam.johnson.io/research/lspet.html)",
     layout="joints.mat and images/im00001.jpg … im10000.jpg",
     read=read_lspet,
-    prepare=partial(unpack, layout=_LSPET),
+    prepare=partial(unpack, archive=_LSPET.archive, candidates=_LSPET.candidates),
     splits=("train", "valid"),
 )

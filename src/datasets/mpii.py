@@ -17,10 +17,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from src.datasets.annotations import HIDDEN, UNLABELLED, VISIBLE, Annotations
-from src.datasets.files import check_shape, decode_names, load_h5, load_json, load_lines, load_mat, save_h5
+from src.datasets.files import (
+    check_shape,
+    decode_names,
+    encode_names,
+    load_h5,
+    load_json,
+    load_lines,
+    load_mat,
+    save_h5,
+)
 from src.datasets.release import Release, number_pictures
 from src.datasets.skeletons import MPII as SKELETON
 from src.errors import UserError
+from src.utils.progress import Progress
 
 ENLARGE, SHIFT = 1.25, 15.0  # the crop of a person over the annotated box
 HEAD_SHARE = 0.6  # of the head box's diagonal is the head size of PCKh (SC_BIAS in the official evaluation)
@@ -64,15 +74,17 @@ def read_official(path: Path) -> Columns:
     if len(pictures) != len(training):
         raise UserError(f"{path}: {len(pictures)} pictures in annolist, but {len(training)} in img_train")
     people = []
-    for index, (picture, train) in enumerate(zip(pictures, training, strict=True)):
-        try:
-            people += _official_people(picture, bool(train), index)
-        except (AttributeError, IndexError, TypeError, ValueError) as error:
-            raise UserError(f"{path}: annolist({index + 1}) is not as in the release ({error})") from None
+    with Progress("annotated pictures", len(pictures)) as progress:
+        for index, (picture, train) in enumerate(zip(pictures, training, strict=True)):
+            try:
+                people += _official_people(picture, bool(train), index)
+            except (AttributeError, IndexError, TypeError, ValueError) as error:
+                raise UserError(f"{path}: annolist({index + 1}) is not as in the release ({error})") from None
+            progress.advance(str)
     if not people:
         raise UserError(f"{path}: nobody in it is annotated; is it the right file?")
     columns = {key: np.array([person[key] for person in people]) for key in people[0]}
-    return columns | {"images": np.char.encode(columns["images"])}
+    return columns | {"images": encode_names(columns["images"].tolist())}
 
 
 def convert_official(data_dir: Path) -> str:
@@ -234,7 +246,7 @@ def _listed_images(path: Path) -> np.ndarray:
     beside = path.with_name(f"{path.stem}_images.txt")
     if not beside.is_file():
         raise UserError(f"{path} has no imgname; put {beside.name}, which names the pictures, beside it")
-    return np.array(load_lines(beside), dtype=np.bytes_)
+    return encode_names(load_lines(beside))
 
 
 def _of_split(columns: Columns, path: Path, data_dir: Path, split: str) -> Columns:
@@ -251,7 +263,7 @@ def _validation_images(data_dir: Path) -> np.ndarray:
         path = data_dir / candidate
         if path.is_file():
             if path.suffix == ".txt":
-                return np.array(load_lines(path), dtype=np.bytes_)
+                return encode_names(load_lines(path))
             return decode_names(load_h5(path, ["imgname"])["imgname"], path)
     raise UserError(
         "mpii: the release does not say which of its training people are for validation; put valid.h5 (or"
@@ -301,10 +313,10 @@ def _json_columns(
     path: Path,
 ) -> Columns:
     """The columns that both JSON forms have, from the keys under which they have them."""
-    names = np.array([str(record.get(image, "")) for record in records])
-    if (names == "").any():
-        raise UserError(f"{path}: record {int(np.argmax(names == ''))} has no {image}; is it the right file?")
-    images = np.char.encode(names)
+    names = [str(record.get(image, "")) for record in records]
+    if "" in names:
+        raise UserError(f"{path}: record {names.index('')} has no {image}; is it the right file?")
+    images = encode_names(names)
     index, person = number_pictures(images)
     return {
         "images": images,

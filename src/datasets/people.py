@@ -1,10 +1,11 @@
-"""Open the people that the options of a run name: a release on disk, or synthetic ones."""
+"""Open the people that the options of a run name: releases on disk, synthetic ones, or both."""
 
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
 from src.datasets.annotations import People
+from src.datasets.joined import JoinedPeople
 from src.datasets.readers import read
 from src.datasets.scene_annotations import ScenePeople
 from src.datasets.skeletons import COCO, MPII, Skeleton
@@ -17,16 +18,57 @@ def open_people(
 ) -> People:
     """The people of a split (train, valid or test) of `--dataset`, in their own joints or in the skeleton's.
 
-    resolution: of the crops that will be cut, for which synthetic people are drawn. Raises UserError for
-    data that are missing or unusable.
+    Of several data sets those of all, joined, by default in the joints of the first; `--weights` says how
+    often the people of each are drawn. resolution: of the crops that will be cut, for which synthetic people
+    are drawn. Raises UserError for data that are missing or unusable.
     """
-    if options.dataset == "synth":
+    names = [options.dataset] if isinstance(options.dataset, str) else options.dataset
+    if len(names) == 1:
+        return _open(options, names[0], split, skeleton, resolution)
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise UserError(f"--dataset names {', '.join(sorted(twice))} twice; --weights draws one more often")
+    first = _open(options, names[0], split, skeleton, resolution, keep=True)
+    common = skeleton or first.skeleton
+    others = [_open(options, name, split, common, resolution, keep=True) for name in names[1:]]
+    return JoinedPeople([first, *others], common, getattr(options, "weights", None))
+
+
+def _open(
+    options: Namespace,
+    dataset: str,
+    split: str,
+    skeleton: Skeleton | None,
+    resolution: int,
+    keep: bool = False,
+) -> People:
+    """The people of one data set; keep: those of a release in its own joints, whatever the skeleton."""
+    if dataset == "synth":
         from src.datasets.synth import SynthPeople
 
         size = options.synth_size[0] if split == "train" else options.synth_size[1]
         return SynthPeople(split, size, skeleton or MPII, resolution, options.synth_poses)
-    folder = data_folder(options)
-    return read(options.dataset, folder, split, valid_share=options.valid_share, skeleton=skeleton)
+    own = {
+        argument: getattr(options, option)
+        for argument, option in _OWN.get(dataset, {}).items()
+        if hasattr(options, option)
+    }
+    return read(
+        dataset,
+        data_folder(options, dataset),
+        split,
+        valid_share=options.valid_share,
+        skeleton=None if keep else skeleton,
+        **own,
+    )
+
+
+# Arguments that one reader alone has, and the options that they come from, where a task has these.
+_OWN = {
+    "penn": {"compat": "penn_compat"},
+    "flic": {"sides": "flic_sides"},
+    "coco": {"year": "coco_year", "held_out": "valid_ids", "boxes": "boxes", "least_score": "box_score"},
+}
 
 
 def open_scenes(
@@ -65,6 +107,16 @@ def open_scenes(
     return record.for_training(options.empty_share) if learns else record
 
 
-def data_folder(options: Namespace) -> Path:
-    """`--data-dir`, or data/<dataset> of the project."""
-    return options.data_dir or ROOT / "data" / options.dataset
+def data_folder(options: Namespace, dataset: str | None = None) -> Path:
+    """The folder of a data set: from `--data-dir`, a folder or one for each name, or data/<dataset>."""
+    name, given = dataset or options.dataset, options.data_dir
+    if isinstance(given, list):
+        given = {each: Path(path) for each, _, path in (text.partition("=") for text in given)}
+        names = [options.dataset] if isinstance(options.dataset, str) else options.dataset
+        unknown = [each for each in given if each not in names]
+        if unknown:
+            raise UserError(f"--data-dir names {unknown[0]}, which is not in --dataset {' '.join(names)}")
+        given = given.get(name)
+    elif given and not isinstance(options.dataset, str) and len(options.dataset) > 1:
+        raise UserError(f"several data sets want a folder each: --data-dir {name}=DIR …")
+    return given or ROOT / "data" / name

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from src.errors import UserError, suggest
 
@@ -22,6 +22,8 @@ RELEASES = {
     "mpii": "src.datasets.mpii:MPII",
     "lsp_mpii": "src.datasets.lsp_mpii:LSP_MPII",
     "coco": "src.datasets.coco:COCO",
+    "flic": "src.datasets.flic:FLIC",
+    "penn": "src.datasets.penn:PENN",
 }
 VALID_SHARE = 0.2  # what is held out by default of a release without a validation split
 
@@ -42,18 +44,23 @@ def read(
     *,
     valid_share: float = VALID_SHARE,
     skeleton: Skeleton | None = None,
+    **own: Any,
 ) -> Annotations:
     """One split (train, valid or test) of the release in `data_dir`, in its own joints or in `skeleton`'s.
 
-    valid_share: what a release without a validation split holds out. Pictures need not exist: they are read
-    when people are. Raises UserError for unknown names, for files that are missing or damaged, and for people
-    to train or validate on who have no labelled joint.
+    valid_share: what a release without a validation split holds out. own: arguments that the reader of this
+    release has beyond, such as `compat` of penn. Pictures need not exist: they are read when people are.
+    Raises UserError for unknown names, for files that are missing or damaged, and for people to train or
+    validate on who have no labelled joint.
     """
+    import numpy as np
+
     source = release(dataset)
     if split not in source.splits:
         known = ", ".join(source.splits)
         raise UserError(f"{dataset} has no split {split!r}{suggest(split, source.splits)}; it has {known}")
-    people = source.read(Path(data_dir), split, valid_share)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is no finite number then is refused
+        people = source.read(Path(data_dir), split, valid_share, **own)
     if not len(people):
         raise UserError(f"{people.name} has no people")
     if split != "test":

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from src.datasets.annotations import UNLABELLED, Annotations
+from src.datasets.files import unpack_zip
 from src.datasets.scene_annotations import SceneAnnotations
 from src.datasets.skeletons import Skeleton
 from src.errors import UserError
@@ -19,7 +20,8 @@ class Release:
     """One release as its authors distribute it, and what to do with it.
 
     dataset: the name on command lines. source: what to download, and where from. layout: what must then lie
-    in the data folder. read(data_dir, split, valid_share): the annotations of one of the `splits`.
+    in the data folder. read(data_dir, split, valid_share): the annotations of one of the `splits`; arguments
+    of its own have defaults.
     prepare(data_dir): makes the files that the reader wants of those that were downloaded, unless they are
     there; returns a line that says what it did. scenes(data_dir, split, valid_share): the whole pictures of a
     split with everybody in them, for releases that annotate several people a picture.
@@ -28,7 +30,7 @@ class Release:
     dataset: str
     source: str
     layout: str
-    read: Callable[[Path, str, float], Annotations]
+    read: Callable[..., Annotations]
     prepare: Callable[[Path], str]
     splits: tuple[str, ...] = SPLITS
     scenes: Callable[[Path, str, float], SceneAnnotations] | None = None
@@ -55,6 +57,20 @@ class Release:
     def how_to_get(self, data_dir: Path) -> str:
         """What to download, and where it goes."""
         return f"get {self.source}, so that {data_dir} holds {self.layout}"
+
+
+def unpack(data_dir: Path, archive: str, candidates: Iterable[str]) -> str:
+    """Unpack `archive`.zip in `data_dir` as the folder `archive`, unless one of the candidates, paths of what
+    a reader wants, is there; says which in a line.
+    """
+    source, target = data_dir / f"{archive}.zip", data_dir / archive
+    found = [data_dir / candidate for candidate in candidates if (data_dir / candidate).is_file()]
+    if found:
+        return f"{found[0]} is there already"
+    if not source.is_file():
+        return f"there is no {source} to unpack"
+    unpack_zip(source, target)
+    return f"{source} unpacked into {target}"
 
 
 def distances(joints: np.ndarray, visible: np.ndarray, ends: tuple[int, int]) -> np.ndarray:

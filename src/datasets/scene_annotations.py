@@ -8,11 +8,13 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from src.datasets.annotations import UNLABELLED
-from src.datasets.images import BadImage, Picture, read_reduced
+from src.datasets.images import BadImage, Picture, picture_path, read_reduced
 from src.datasets.outlines import bounds, outline_of, union
 from src.datasets.shared import SharedRecord
 from src.datasets.skeletons import Skeleton
 from src.errors import UserError
+
+MOST_PIXELS = 1 << 30  # of a picture: OpenCV reads no larger ones
 
 
 class Scene(NamedTuple):
@@ -121,6 +123,14 @@ class SceneAnnotations(SharedRecord):
             found = getattr(self, field).shape
             if found != expected:
                 raise UserError(f"{self.name}: {field} has shape {found}, expected {expected}")
+        strange = (self.size < 1).any(1) | (self.size.prod(1, dtype=np.int64) > MOST_PIXELS)
+        if strange.any():
+            row = int(strange.argmax())
+            raise UserError(
+                f"{self.name}: picture {self.images[row].decode(errors='replace')} is annotated as"
+                f" {self.size[row, 0]} x {self.size[row, 1]} pixels large, which none can be"
+                f" ({strange.sum()} such pictures)"
+            )
         broken = (~np.isfinite(self.joints).all(2) & (self.visible > UNLABELLED)).any(1)
         self._refuse(broken, "a joint that is not a finite number")
         self._refuse(~np.isfinite(self.box).all(1), "a box that is not of finite numbers")
@@ -156,7 +166,7 @@ class SceneAnnotations(SharedRecord):
 
     def path(self, index: int) -> Path:
         """Where picture `index` lies."""
-        return self.root / self.images[index].decode()
+        return picture_path(self.root, self.images[index])
 
     def scene(self, index: int) -> Scene:
         """Picture `index`, which is not read yet, and who is in it."""

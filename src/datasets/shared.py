@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from src.errors import UserError
+
 
 class SharedRecord:
     """The base of frozen dataclasses of arrays: they get fixed types, are checked, and are then shared.
@@ -19,10 +21,20 @@ class SharedRecord:
     def __post_init__(self) -> None:
         with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
             for field, dtype in self.DTYPES.items():
-                object.__setattr__(self, field, np.ascontiguousarray(getattr(self, field), dtype))
+                array = np.asarray(getattr(self, field))
+                if array.dtype.kind == "f" and np.dtype(dtype).kind == "i":
+                    self._require_integers(field, array, np.iinfo(dtype).max)
+                object.__setattr__(self, field, np.ascontiguousarray(array, dtype))
         self._check()
         for field in self.DTYPES:
             object.__setattr__(self, field, _share(getattr(self, field)))
+
+    def _require_integers(self, field: str, array: np.ndarray, limit: int) -> None:
+        """UserError for floats that cannot become integers up to a limit."""
+        wrong = ~(np.abs(array) < limit)
+        if wrong.any():
+            row, name = np.argwhere(wrong)[0, 0], getattr(self, "name", "a record")
+            raise UserError(f"{name}: {field} of row {row} is {array[wrong].flat[0]:g}, no whole number")
 
     def _check(self) -> None:
         """Raise UserError for arrays that do not fit together, or hold what cannot be used."""
@@ -60,4 +72,4 @@ def _memory(array: np.ndarray) -> torch.Tensor:
     owner: Any = array
     while isinstance(owner, np.ndarray):
         owner = owner.base
-    return owner if isinstance(owner, torch.Tensor) else torch.from_numpy(_bytes(array))
+    return owner if isinstance(owner, torch.Tensor) else torch.from_numpy(_bytes(array).copy())

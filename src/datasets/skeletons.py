@@ -10,6 +10,12 @@ import numpy as np
 
 from src.errors import UserError, suggest
 
+# Parts of a body from the one that networks find best to the one that they find worst.
+EASE = (
+    "head", "nose", "eye", "ear", "neck", "thorax", "shoulder", "pelvis", "hip",
+    "elbow", "wrist", "knee", "ankle",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Skeleton:
@@ -68,6 +74,36 @@ class Skeleton:
         for a, b in self.flip_pairs:
             order[a], order[b] = b, a
         return order
+
+    @property
+    def order_of_ease(self) -> list[int]:
+        """All joints, those that are found easily first (see EASE); joints of other parts of a body last."""
+
+        def rank(joint: int) -> int:
+            words = self.joints[joint].split()
+            return next((i for i, part in enumerate(EASE) if part in words), len(EASE))
+
+        return sorted(range(self.num_joints), key=rank)
+
+    @property
+    def bones(self) -> list[tuple[int, int]]:
+        """Joints with a rigid part of the body between them, in pairs: the limbs, unless BONES has others."""
+        return list(BONES.get(self.name, self.limbs))
+
+    @property
+    def parts(self) -> list[list[int]]:
+        """Every bone with the next one that meets it at a joint, if there is one left: places in `bones`.
+
+        For MPII and LSP they are those of the compositional model (Tang et al., ECCV 2018): legs, arms, head.
+        """
+        left, parts = list(range(len(self.bones))), []
+        while left:
+            first = left.pop(0)
+            ends = set(self.bones[first])
+            beside = [bone for bone in left if ends & set(self.bones[bone])][:1]
+            left = [bone for bone in left if bone not in beside]
+            parts.append([first, *beside])
+        return parts
 
     def index(self, joint: str) -> int:
         """The place of a joint by name; UserError if the skeleton lacks it."""
@@ -230,6 +266,15 @@ PENN = Skeleton(
     ),
     torso=(2, 7),
 )  # fmt: skip
+
+# The bones of the compositional model: limbs without those that cross the trunk, where nothing is rigid.
+BONES: dict[str, tuple[tuple[int, int], ...]] = {
+    "mpii": (
+        (0, 1), (1, 2), (3, 4), (4, 5), (2, 6), (3, 6), (7, 8), (8, 9),
+        (10, 11), (11, 12), (13, 14), (14, 15),
+    ),
+    "lsp": ((0, 1), (1, 2), (3, 4), (4, 5), (6, 7), (7, 8), (9, 10), (10, 11), (12, 13)),
+}  # fmt: skip
 
 SKELETONS: dict[str, Skeleton] = {s.name: s for s in (MPII, LSP, COCO, FLIC, PENN)}
 

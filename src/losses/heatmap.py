@@ -13,11 +13,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from src.errors import UserError
 from src.losses import HEATMAP_LOSSES
 
 
 def heatmap_mse(
-    outputs: Sequence[Tensor], target: Tensor, weight: Tensor | None = None, total: Tensor | None = None
+    outputs: Sequence[Tensor],
+    target: Tensor,
+    weight: Tensor | None = None,
+    total: Tensor | None = None,
+    stage_weights: Sequence[float] | None = None,
 ) -> Tensor:
     """Mean squared error, summed over stages (Newell et al. 2016).
 
@@ -25,17 +30,22 @@ def heatmap_mse(
     target: (B, J, h, w); the map of an unlabelled joint is zero.
     weight: (B, J), 0 takes a joint out of the mean; without it every joint counts.
     total: scalar, what the sum over people and joints is divided by, if not by the sum of the weights.
+    stage_weights: what each stage counts in the sum, if not 1.
 
     Returns a scalar: the mean over all joints (those that count) and cells, summed over stages. It is 0 if no
     joint counts.
     """
     target = _precise(target)
     stages = [(_precise(output) - target).square().mean(dim=(2, 3)) for output in outputs]  # (B, J) each
-    return _weighted_mean(torch.stack(stages).sum(dim=0), weight, total)
+    return _weighted_mean(over_stages(stages, stage_weights), weight, total)
 
 
 def heatmap_softmax(
-    outputs: Sequence[Tensor], target: Tensor, weight: Tensor | None = None, total: Tensor | None = None
+    outputs: Sequence[Tensor],
+    target: Tensor,
+    weight: Tensor | None = None,
+    total: Tensor | None = None,
+    stage_weights: Sequence[float] | None = None,
 ) -> Tensor:
     """Cross-entropy of the softmax over a map's cells with its target, scaled to sum 1; summed over stages.
 
@@ -47,6 +57,7 @@ def heatmap_softmax(
     target: (B, J, h, w), not negative; a joint whose map is zero, unlabelled or outside, does not count.
     weight: (B, J), 0 takes a joint out of the mean.
     total: scalar, what the sum over people and joints is divided by, if not by the sum of the weights.
+    stage_weights: what each stage counts in the sum, if not 1.
 
     Returns a scalar: the mean over the joints that count, summed over stages. It is 0 if no joint counts.
     """
@@ -56,7 +67,7 @@ def heatmap_softmax(
     counted = (mass > 0).squeeze(2).to(target.dtype)  # (B, J)
     stages = [-(share * _precise(output).flatten(2).log_softmax(dim=2)).sum(dim=2) for output in outputs]
     weight = counted if weight is None else counted * weight
-    return _weighted_mean(torch.stack(stages).sum(dim=0), weight, total)
+    return _weighted_mean(over_stages(stages, stage_weights), weight, total)
 
 
 LOSSES = dict(zip(HEATMAP_LOSSES, (heatmap_mse, heatmap_softmax), strict=True))
@@ -76,6 +87,18 @@ def joint_weights(loss: str, visible: Tensor, has_target: Tensor, mask_unlabelle
     if loss == "softmax":
         return has_target.float()
     return (visible > 0 if mask_unlabelled else visible >= 0).float()
+
+
+def over_stages(values: Sequence[Tensor], weights: Sequence[float] | None) -> Tensor:
+    """The sum of the stages' values, each multiplied by its weight, if there are weights.
+
+    Raises UserError for more or fewer weights than stages.
+    """
+    if weights is not None:
+        if len(weights) != len(values):
+            raise UserError(f"--stage-weights: {len(weights)} numbers for a network of {len(values)} stages")
+        values = [weight * value for weight, value in zip(weights, values, strict=True)]
+    return torch.stack(list(values)).sum(dim=0)
 
 
 def _weighted_mean(values: Tensor, weight: Tensor | None, total: Tensor | None) -> Tensor:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from textwrap import shorten
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from src.errors import UserError, suggest
@@ -23,21 +24,73 @@ if TYPE_CHECKING:
 
 
 class Architecture(NamedTuple):
-    """Where a network is defined, and the number that its input side is a multiple of, given its config."""
+    """A row of the table of networks.
+
+    module, class_name: where it is defined.
+    input_multiple: the number that its input side is a multiple of, given its config.
+    paper: where it was published.
+    preset: arguments of the class that make this network of it, where those left out would make another.
+    num_joints, input_res: what it was published for, beside the defaults of the other arguments.
+    """
 
     module: str
     class_name: str
     input_multiple: Callable[..., int]
+    paper: str = ""
+    preset: Mapping[str, Any] = MappingProxyType({})
+    num_joints: int = 16
+    input_res: int = 256
 
 
 def _hourglass_multiple(depth: int = 4, **_: Any) -> int:
     return 4 * 2**depth  # the stem divides by 4, each level of an hourglass by 2
 
 
+def _resnet_multiple(**_: Any) -> int:
+    return 32
+
+
+NEWELL = "Newell, Yang and Deng, ECCV 2016"
+CHAO = "Chao, Yang, Price, Cohen and Deng, CVPR 2017"
+SINGLE = "src.models.hourglass_single"
+
 ARCHITECTURES: dict[str, Architecture] = {
-    "hg": Architecture("src.models.hourglass", "StackedHourglass", _hourglass_multiple),
-    "hg-ae": Architecture("src.models.hourglass_ae", "AEHourglass", _hourglass_multiple),
-}
+    "hg": Architecture("src.models.hourglass", "StackedHourglass", _hourglass_multiple, NEWELL),
+    "hg-ae": Architecture(
+        "src.models.hourglass_ae", "AEHourglass", _hourglass_multiple, "Newell, Huang and Deng, NIPS 2017",
+        num_joints=17, input_res=512,
+    ),
+    "hg-topdown": Architecture(
+        "src.models.hourglass_topdown", "TopDownHourglass", _hourglass_multiple,
+        "C. Rockwell, pytorch_stacked_hourglass_attention",
+    ),
+    "hg-256": Architecture(SINGLE, "SingleHourglass", _hourglass_multiple, CHAO),
+    "hg-256-no-skip": Architecture(SINGLE, "SingleHourglass", _hourglass_multiple, CHAO, {"skip": False}),
+    "hg-512": Architecture(SINGLE, "SingleHourglass", _hourglass_multiple, CHAO, {"feats": 512}),
+    "hg-generic": Architecture(SINGLE, "SingleHourglass", _hourglass_multiple, NEWELL, {"stacks": 8}),
+    "hg-single": Architecture(SINGLE, "WideHourglass", _hourglass_multiple, CHAO),
+    "hg-single-no-skip": Architecture(SINGLE, "WideHourglass", _hourglass_multiple, CHAO, {"skip": False}),
+    "hg-single-no-skip-clstm": Architecture(
+        SINGLE, "WideHourglass", _hourglass_multiple, CHAO, {"skip": False, "lstm": True}
+    ),
+    "hg-stacked": Architecture(SINGLE, "WideHourglass", _hourglass_multiple, NEWELL, {"stacks": 2}),
+    "pyranet": Architecture(
+        "src.models.pyranet", "PyraNet", _hourglass_multiple,
+        "Yang, Li, Ouyang, Li and Wang, ICCV 2017",
+    ),
+    "pose-attention": Architecture(
+        "src.models.pose_attention", "PoseAttention", _hourglass_multiple,
+        "Chu, Yang, Ouyang, Ma, Yuille and Wang, CVPR 2017",
+    ),
+    "dlcm": Architecture("src.models.dlcm", "DLCM", _hourglass_multiple, "Tang, Yu and Wu, ECCV 2018"),
+    "simple": Architecture(
+        "src.models.simple", "SimpleBaseline", _resnet_multiple, "Xiao, Wu and Wei, ECCV 2018"
+    ),
+    "chained": Architecture(
+        "src.models.chained", "ChainedPredictions", _resnet_multiple,
+        "Gkioxari, Toshev and Jaitly, ECCV 2016",
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,12 +111,26 @@ class LoadedModel:
     weights: str
 
 
+# Those that find one person at a time, and those that predict tags, which say whose a joint is.
+TAGGED = ("hg-ae", "hg")
+SINGLE_PERSON = tuple(name for name in ARCHITECTURES if name != "hg-ae")
+
+# What learns beside a network of the table: no pose comes out of it.
+PARTNERS: dict[str, Architecture] = {
+    "discriminator": Architecture(
+        "src.models.discriminator", "Discriminator", lambda depth=4, **_: 2**depth,
+        "Chou, Chien and Chen, 2017", input_res=64,
+    ),
+}  # fmt: skip
+
+
 def architecture(arch: str) -> Architecture:
-    """The table's row for `arch`; UserError, with the nearest name, if there is none."""
-    if arch not in ARCHITECTURES:
+    """The row of the tables for `arch`; UserError, with the nearest name, if there is none."""
+    row = ARCHITECTURES.get(arch) or PARTNERS.get(arch)
+    if row is None:
         known = ", ".join(ARCHITECTURES)
         raise UserError(f"there is no architecture {arch!r}{suggest(arch, ARCHITECTURES)}; known: {known}")
-    return ARCHITECTURES[arch]
+    return row
 
 
 def smallest_input(arch: str, **config: Any) -> int:
@@ -90,22 +157,42 @@ def build(arch: str, num_joints: int, **config: Any) -> PoseNetwork:
     num_joints: J.
     config: the other arguments of its class; those left out take its defaults.
 
-    Raises UserError for an unknown architecture or argument.
+    Raises UserError for an unknown architecture or argument, or one that cannot be.
     """
     row = architecture(arch)
-    network_class = getattr(import_module(row.module), row.class_name)
-    signature = inspect.signature(network_class)
-    for name in config:
-        if name not in signature.parameters:
-            known = ", ".join(signature.parameters)
+    known = arguments(arch)
+    for name, value in config.items():
+        if name not in known:
             raise UserError(
-                f"{arch} has no argument {name!r}{suggest(name, signature.parameters)}; known: {known}"
+                f"{arch} has no argument {name!r}{suggest(name, known)}; known: {', '.join(known)}"
             )
-    arguments = signature.bind(num_joints=num_joints, **config)
-    arguments.apply_defaults()  # stored with the weights: a later change of a default changes no checkpoint
-    network: PoseNetwork = network_class(**arguments.arguments)
-    network.arch, network.config = arch, dict(arguments.arguments)
+        kind = type(known[name])
+        if kind in (bool, int, str) and type(value) is not kind:
+            raise UserError(f"{arch}: {name} is {_KINDS[kind]}, not {shorten(repr(value), 40)}")
+    # all stored with the weights: a later change of a default changes no checkpoint
+    config = {**known, "num_joints": num_joints, **config}
+    network: PoseNetwork = getattr(import_module(row.module), row.class_name)(**config)
+    network.arch, network.config = arch, _at_rest(config)
     return network
+
+
+_KINDS = {bool: "true or false", int: "a whole number", str: "a word"}
+
+
+def arguments(arch: str) -> dict[str, Any]:
+    """The arguments of the class of a network with their defaults; that of num_joints is None."""
+    row = architecture(arch)
+    parameters = inspect.signature(getattr(import_module(row.module), row.class_name)).parameters
+    defaults = {
+        name: None if parameter.default is parameter.empty else parameter.default
+        for name, parameter in parameters.items()
+    }
+    return {**defaults, **row.preset}
+
+
+def _at_rest(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`config` for a network whose weights are at hand: nothing is to be fetched when it is built again."""
+    return {**config, "pretrained": "none"} if "pretrained" in config else dict(config)
 
 
 def outline(arch: str, config: Mapping[str, Any], most: int) -> dict[str, Tensor]:
@@ -126,7 +213,7 @@ def outline(arch: str, config: Mapping[str, Any], most: int) -> dict[str, Tensor
     hook = register_module_parameter_registration_hook(count)
     try:
         with torch.device("meta"):
-            return build(arch, **config).state_dict()
+            return build(arch, **_at_rest(config)).state_dict()
     finally:
         hook.remove()
 
@@ -145,7 +232,9 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
 
     checkpoint = read_checkpoint(path)
     weights = preferred_weights(checkpoint)
-    arch, config, stored = checkpoint["arch"], checkpoint["config"], checkpoint[weights]
+    arch, config, stored = checkpoint["arch"], _at_rest(checkpoint["config"]), checkpoint[weights]
+    if arch in PARTNERS:
+        raise UserError(f"{path} is a {arch}, which finds no pose: --load-{arch} starts a training from it")
     try:
         fits = _shapes(outline(arch, config, len(stored))) == _shapes(stored)
         check_input(arch, checkpoint["input_res"], **config)

@@ -9,7 +9,8 @@ Every checkpoint has
     input_res   side of the square input in pixels
     model       state dict with unwrapped names
 
-and may have `ema`, a state dict of averaged weights, and all that a training needs to go on.
+and may have `ema`, a state dict of averaged weights, `discriminator`, that of the network that learnt beside
+it (`src.models.PARTNERS`), and all that a training needs to go on.
 """
 
 from collections import OrderedDict
@@ -24,7 +25,7 @@ import torch
 from torch import Tensor
 
 from src.errors import UserError
-from src.models import archive
+from src.models import PARTNERS, archive
 from src.models.layers import PoseNetwork
 from src.utils.files import replacing
 
@@ -91,7 +92,7 @@ def _contradiction(content: Mapping[str, Any]) -> str:
     for key, kind in REQUIRED.items():
         if not isinstance(content[key], kind):
             return f"{key} is a {type(content[key]).__name__}"
-    for key in ("model", "ema"):
+    for key in ("model", "ema", *PARTNERS):
         if content.get(key) and not is_state_dict(content[key]):
             return f"{key} is no state dict"
     joints, outputs = content["skeleton"].get("joints"), content["config"].get("num_joints")
@@ -146,7 +147,7 @@ class LoadReport:
     """What `load_weights` did, in names of tensors.
 
     loaded: taken from the checkpoint.
-    remade: left as initialised, because they belong to another number of joints.
+    remade: left as initialised, because they belong to another number of joints or maps.
     missing: left as initialised, because the checkpoint lacks them.
     unused: in the checkpoint only.
     """
@@ -159,7 +160,7 @@ class LoadReport:
     def __str__(self) -> str:
         parts = [f"{len(self.loaded)} tensors loaded"]
         for names, what in (
-            (self.remade, "made anew for another number of joints"),
+            (self.remade, "made anew for other joints"),
             (self.missing, "not in the checkpoint, made anew"),
             (self.unused, "of the checkpoint not used"),
         ):
@@ -177,12 +178,12 @@ def load_weights(
     lacks; all other shapes must agree.
 
     strict: every tensor must be in both and of the same shape.
-    entry: "model" or "ema"; by default the one that is for use (`preferred_weights`).
+    entry: "model", "ema" or the name of a partner; by default the one that is for use (`preferred_weights`).
 
     Raises UserError if the checkpoint is of another architecture or width, or does not pass `strict`; the
     network is then unchanged.
     """
-    arch = checkpoint["arch"]
+    arch = entry if entry in PARTNERS else checkpoint["arch"]
     if arch != network.arch:
         raise UserError(f"the checkpoint is of architecture {arch}, the network is {network.arch}")
     stored: dict[str, Tensor] = checkpoint[entry or preferred_weights(checkpoint)]
@@ -216,7 +217,12 @@ def _layers(names: Iterable[str], most: int = 6) -> list[str]:
 
 
 def _differences(network: PoseNetwork, checkpoint: Mapping[str, Any]) -> str:
-    """The constructor's arguments that differ, which the user can change: " (feats 64, here 256)"."""
+    """The constructor's arguments that differ, which the user can change: " (feats 64, here 256)".
+
+    Those of a partner are not stored beside a network.
+    """
+    if checkpoint["arch"] != network.arch:
+        return ""
     stored, own = checkpoint["config"], network.config
     differ = [f"{key} {stored.get(key)}, here {own[key]}" for key in own if stored.get(key) != own[key]]
     return f" ({'; '.join(differ)})" if differ else ""

@@ -25,6 +25,7 @@ class AEHourglass(Stacked):
     depth: how many times an hourglass halves its map; the image side is a multiple of 4 * 2^depth.
     tag_dim: L.
     norm: "batch" for batch normalisation before each ReLU, which the authors' network does without ("none").
+    sigmoid: whether the heatmaps are probabilities.
     unused: further maps that are predicted and merged but mean nothing: 34 in the authors' checkpoints.
 
     Raises UserError for a size below 1, or another norm.
@@ -39,17 +40,21 @@ class AEHourglass(Stacked):
         depth: int = 4,
         tag_dim: int = 1,
         norm: str = "none",
+        sigmoid: bool = False,
         unused: int = 0,
     ) -> None:
         sizes = {"num_joints": num_joints, "stacks": stacks, "feats": feats, "depth": depth}
         for name, size in [*sizes.items(), ("tag_dim", tag_dim)]:
             if size < 1:
                 raise UserError(f"hg-ae: {name} is too small; it is at least 1")
+        if increase < 0 or unused < 0:
+            raise UserError("hg-ae: increase and unused are at least 0")
         if norm not in ("none", "batch"):
             raise UserError(f"hg-ae: norm is none or batch, not {norm!r}")
         block = partial(ConvNormReLU, kernel=3, norm=norm == "batch")
         hourglasses = (_stack(feats, increase, depth, block) for _ in range(stacks))
-        super().__init__(_stem(feats, block), hourglasses, feats, num_joints * (1 + tag_dim), unused)
+        outputs, sigmoids = num_joints * (1 + tag_dim), num_joints if sigmoid else 0
+        super().__init__(_stem(feats, block), hourglasses, feats, outputs, unused, sigmoids)
 
 
 def _stem(feats: int, block: partial[ConvNormReLU]) -> nn.Sequential:

@@ -3,7 +3,7 @@
 Shapes: B batch, C channels, H x W image, h x w = H/4 x W/4 (heatmap).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, ClassVar
@@ -43,12 +43,12 @@ class PoseNetwork(nn.Module):
 
 def _twice(module: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """The contexts of the first pass through `module` and of its repetition."""
-    return nullcontext(), _statistics_kept(module)
+    return nullcontext(), statistics_kept(module)
 
 
 @contextmanager
-def _statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Within it batch normalisation does not change its running statistics: the batch was counted before."""
+def statistics_kept(module: nn.Module) -> Iterator[None]:
+    """Within it batch normalisation in training does not change its running statistics."""
     norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
@@ -71,6 +71,11 @@ class Normalise(nn.Module):
         self.register_buffer("mean", torch.zeros(3, 1, 1))
         self.register_buffer("std", torch.ones(3, 1, 1))
 
+    def set(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Set both, of R, G and B."""
+        self.mean.copy_(torch.tensor(mean).view(3, 1, 1))
+        self.std.copy_(torch.tensor(std).view(3, 1, 1))
+
     def forward(self, images: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, 3, H, W)
         return (images - self.mean) / self.std
 
@@ -89,14 +94,29 @@ class ConvNormReLU(nn.Module):
         return F.relu(self.norm(self.conv(x)), inplace=True)
 
 
+Block = Callable[[int, int], nn.Module]  # makes the layers from so many features to so many
+
+
+class NormReLUConv(nn.Module):
+    """Batch normalisation, ReLU, convolution; `kernel` is odd, the size is kept."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(inputs)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.relu(self.norm(x), inplace=True))
+
+
 class Residual(nn.Module):
     """Pre-activation bottleneck (He et al. 2016, identity mappings) of half the width inside.
 
-    The skip carries the input as it is, through a bare 1 x 1 convolution only where the width changes.
-    Every ReLU may work in place, because a normalisation before it has made a new tensor.
+    The skip carries the input as it is, through a bare 1 x 1 convolution only where the width changes; `skip`
+    replaces it. Every ReLU may work in place, because a normalisation before it has made a new tensor.
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, skip: nn.Module | None = None) -> None:
         super().__init__()
         middle = outputs // 2
         self.norm1 = nn.BatchNorm2d(inputs)
@@ -105,7 +125,7 @@ class Residual(nn.Module):
         self.conv2 = nn.Conv2d(middle, middle, 3, padding=1)
         self.norm3 = nn.BatchNorm2d(middle)
         self.conv3 = nn.Conv2d(middle, outputs, 1)
-        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.skip = skip or (nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity())
 
     def forward(self, x: Tensor) -> Tensor:  # (B, inputs, h, w) -> (B, outputs, h, w)
         y = self.conv1(F.relu(self.norm1(x), inplace=True))
@@ -123,14 +143,16 @@ class Stem(nn.Module):
     """From the image to a quarter of its size.
 
     The width does not shrink with `feats`: it is 64, 128 and `middle` before the last residual.
+
+    block: makes the residuals.
     """
 
-    def __init__(self, feats: int, middle: int = 128) -> None:
+    def __init__(self, feats: int, middle: int = 128, block: Block = Residual) -> None:
         super().__init__()
         self.entry = ConvNormReLU(3, 64, kernel=7, stride=2)
-        self.residual1 = Residual(64, 128)
-        self.residual2 = Residual(128, middle)
-        self.residual3 = Residual(middle, feats)
+        self.residual1 = block(64, 128)
+        self.residual2 = block(128, middle)
+        self.residual3 = block(middle, feats)
 
     def forward(self, images: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, feats, H/4, W/4)
         x = self.residual1(self.entry(images))  # (B, 128, H/2, W/2)
@@ -138,24 +160,38 @@ class Stem(nn.Module):
         return self.residual3(self.residual2(x))
 
 
-Block = Callable[[int, int], nn.Module]  # makes the layers from so many features to so many
+class HourglassLevel(nn.Module):
+    """Halve the map, work at that size and smaller ones, climb back by nearest neighbour, and add a skip.
+
+    skip: (B, C, h, w) -> (B, D, h, w). down, inner and up, one after the other at half the size:
+        (B, C, h/2, w/2) -> (B, D, h/2, w/2). `inner` is the next level, or what stands at the bottom.
+    """
+
+    def __init__(self, skip: nn.Module, down: nn.Module, inner: nn.Module, up: nn.Module) -> None:
+        super().__init__()
+        self.skip, self.down, self.inner, self.up = skip, down, inner, up
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.both(x)[0]
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What `forward` gives, and the map at the bottom before it climbs."""
+        low = self.down(F.max_pool2d(x, 2))
+        if isinstance(self.inner, HourglassLevel):
+            low, bottom = self.inner.both(low)
+        else:
+            low = bottom = self.inner(low)
+        return self.skip(x) + F.interpolate(self.up(low), scale_factor=2.0), bottom
 
 
-class Hourglass(nn.Module):
+class Hourglass(HourglassLevel):
     """Halve the map `depth` times, climb back by nearest neighbour, and add a skip at every size.
 
     block: makes what stands at each place. Each time the map is halved it gets `increase` features more.
     """
 
     def __init__(self, depth: int, feats: int, block: Block, increase: int = 0) -> None:
-        super().__init__()
         more = feats + increase
-        self.skip = block(feats, feats)
-        self.down = block(feats, more)
-        self.inner = Hourglass(depth - 1, more, block, increase) if depth > 1 else block(more, more)
-        self.up = block(more, feats)
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, feats, h, w) -> (B, feats, h, w)
-        low = self.down(F.max_pool2d(x, 2))  # (B, feats, h/2, w/2)
-        low = self.up(self.inner(low))
-        return self.skip(x) + F.interpolate(low, scale_factor=2.0)
+        skip, down = block(feats, feats), block(feats, more)
+        inner = Hourglass(depth - 1, more, block, increase) if depth > 1 else block(more, more)
+        super().__init__(skip, down, inner, block(more, feats))

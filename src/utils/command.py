@@ -1,5 +1,6 @@
 """How every command line ends: 0, or one line and status 2 for what the user can mend."""
 
+import argparse
 import functools
 import os
 import re
@@ -13,6 +14,18 @@ from src.errors import UserError
 from src.utils.processes import end_all, is_main, leave
 
 Main = Callable[[Sequence[str] | None], None]
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The parser of a small program, with its description as it is written; a mistake is a UserError."""
+
+    def __init__(self, description: str | None) -> None:
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(description=description, formatter_class=formatter, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
 
 _OUT_OF_MEMORY = r"out of memory|can't allocate memory"
 _WORKER_DIED = (

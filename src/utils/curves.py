@@ -7,6 +7,7 @@ for the columns train_M and valid_M, or for a plain column M. Matplotlib is impo
 import csv
 import json
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,8 +176,9 @@ def check_metrics(metrics: Sequence[str], runs: Sequence[Run]) -> None:
 
 
 def is_accuracy(metric: str) -> bool:
-    """Whether a metric is a share, to be shown in percent."""
-    return metric.removeprefix("train_").removeprefix("valid_").startswith("acc")
+    """Whether a metric is a share, to be shown in percent, of which more is better."""
+    name = metric.removeprefix("train_").removeprefix("valid_")
+    return name.startswith("acc") or name in ("ap", "ap50", "ar")
 
 
 def best_index(metric: str, values: Sequence[float]) -> int | None:
@@ -261,6 +263,10 @@ def _word(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+# What the logs of self-adversarial training call shortly.
+_TITLES = {"kt": "$k_t$", "measure": "convergence measure"}
+
+
 def _title(metric: str) -> str:
     joint = metric.removeprefix("acc_")
     return metric if joint == metric else f"accuracy, {joint.replace('_', ' ')}"
@@ -286,6 +292,8 @@ def draw(
 ) -> None:
     """Write one figure with a panel a metric: validation solid, training dashed, a colour and marker a run.
 
+    Where nothing of what is drawn was measured in validation, such as k_t, training is solid.
+
     The marker sits at a run's best value. out: .png, .pdf or .svg, replaced as a whole. by: a key of AXES.
     smooth: how many measured values each point is the mean of. width: inches; panels of a narrow figure
     stand one above the other. UserError if `out` cannot be written or a run lacks the column for `by`.
@@ -296,6 +304,7 @@ def draw(
     side_by_side = width >= 3 * len(metrics)
     rows, columns = (1, len(metrics)) if side_by_side else (len(metrics), 1)
     labels = [_legend_label(run, metrics[0]) for run in runs]
+    both = any(run.solid(metric) in run.log for run in runs for metric in metrics)
     entry = 0.7 + CHARACTER * max(len(label) for label in [*labels, "validation"])
     across = max(1, min(len(labels) + 2, int(width / entry)))
     height = rows * max(2.4, 0.62 * width / columns) + 0.22 * -(-(len(labels) + 2) // across)
@@ -303,8 +312,8 @@ def draw(
         figure = Figure(figsize=(width, height), dpi=200, layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False).flat
         for panel, metric in zip(panels, metrics, strict=True):
-            _draw_panel(panel, runs, metric, by, smooth)
-        handles = [*_run_handles(labels), *_style_handles()]
+            _draw_panel(panel, runs, metric, by, smooth, both)
+        handles = [*_run_handles(labels), *(_style_handles() if both else [])]
         legend = figure.legend(handles=handles, loc="outside lower center", ncols=across, frameon=False)
         take_literally(legend)
         save_figure(figure, out)
@@ -333,28 +342,31 @@ def _style_handles() -> list[Any]:
     return [solid, Line2D([], [], color="#606060", linestyle="--", linewidth=1, label="training")]
 
 
-def _draw_panel(panel: "Axes", runs: Sequence[Run], metric: str, by: str, smooth: int) -> None:
+def _draw_panel(panel: "Axes", runs: Sequence[Run], metric: str, by: str, smooth: int, both: bool) -> None:
     factor = 100 if is_accuracy(metric) else 1
     drawn: list[float] = []
     for i, run in enumerate(runs):
         look = _look(i)
-        dashed = {"color": look["color"], "linestyle": "--", "linewidth": 1, "alpha": 0.75, "zorder": 2}
         solid = {"color": look["color"], "linewidth": 1.7, "zorder": 3}
+        dashed = {**solid, "linestyle": "--", "linewidth": 1, "alpha": 0.75, "zorder": 2} if both else solid
         for column, line in ((f"train_{metric}", dashed), (run.solid(metric), solid)):
             x, values = run.curve(column, by)
             y = [factor * value for value in smoothed(values, smooth)]
             panel.plot(x, y, **line, marker="." if len(x) == 1 else None)  # a line needs two points
             drawn += y
-            best = best_index(metric, values)
-            if line is solid and best is not None:
+            best = best_index(metric, values) if column == run.solid(metric) else None
+            if best is not None:
                 panel.plot(x[best], y[best], **look, markersize=6, markeredgecolor="white", zorder=4)
-    panel.set_title(_title(metric) + (", %" if is_accuracy(metric) else ""))
+    panel.set_title(_TITLES.get(metric, _title(metric)) + (", %" if is_accuracy(metric) else ""))
     panel.set_xlabel({"hour": "hours of training"}.get(by, by))
     _scale_axes(panel, drawn, by, share=is_accuracy(metric))
 
 
 def _scale_axes(panel: "Axes", values: list[float], by: str, share: bool) -> None:
-    """Few clear ticks; a logarithmic y axis where positive values span more than a factor of five."""
+    """Few clear ticks; a logarithmic y axis where positive values span more than a factor of five.
+
+    So it is on both sides of 0 where values of either sign are far larger than most, as balance is at first.
+    """
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     if by != "hour":
@@ -369,6 +381,9 @@ def _scale_axes(panel: "Axes", values: list[float], by: str, share: bool) -> Non
         steps = (1, 1.5, 2, 3, 5, 7) if decades < 1 else (1, 2, 5) if decades < 3 else (1,)
         panel.yaxis.set_major_locator(LogLocator(subs=steps))
         panel.yaxis.set_minor_formatter(NullFormatter())
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    elif values and 0 < (usual := 10 * statistics.median(map(abs, values))) < max(map(abs, values)):
+        panel.set_yscale("symlog", linthresh=10 ** math.ceil(math.log10(usual)))
         panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     else:
         panel.ticklabel_format(axis="y", scilimits=(-2, 4), useMathText=True)

@@ -156,17 +156,17 @@ class Experiment:
         return {key: float(value) if value else None for key, value in rows[-1].items()} if rows else {}
 
     def log_step(self, row: Row) -> None:
-        """A row of steps.csv, appended."""
+        """A row of steps.csv, appended; one with further columns has the file written anew."""
         if not self.writes:
             return
         path = self.folder / "steps.csv"
-        new = not path.exists()
         with self._mendable():
-            with open(path, "a", newline="") as file:
-                writer = csv.DictWriter(file, list(row))
-                if new:
-                    writer.writeheader()
-                writer.writerow(_rounded(row))
+            columns = _columns(path)
+            if set(row) <= set(columns):
+                with open(path, "a", newline="") as file:
+                    csv.DictWriter(file, columns, lineterminator="\n").writerow(_rounded(row))
+            else:
+                _write_rows(path, [*read_rows(path), row])
             self._scalars(row, "step")
 
     def add_picture(self, name: str, image: Any, step: int) -> None:
@@ -186,7 +186,8 @@ class Experiment:
             save_checkpoint(path, state, self.folder / PREVIOUS if name == NEWEST else None)
 
     def _scalars(self, row: Row, group: str) -> None:
-        values = {key: value for key, value in row.items() if isinstance(value, int | float)}
+        measured = {key: value for key, value in row.items() if value == value}  # NaN is not
+        values = {key: value for key, value in measured.items() if isinstance(value, int | float)}
         scalars = {f"{group}/{key}": value for key, value in values.items() if key not in ("epoch", "step")}
         self._events.add_scalars(scalars, row["step"])
 
@@ -277,6 +278,14 @@ def read_rows(path: Path) -> list[Row]:
     if torn:
         note(f"{path}: {torn} half-written row(s) left out")
     return [dict(row) for row in whole]
+
+
+def _columns(path: Path) -> list[str]:
+    """The columns of a log; none if there is no such file."""
+    if not path.exists():
+        return []
+    with open(path, encoding="utf-8", newline="") as file:
+        return next(csv.reader(file), [])
 
 
 def _write_rows(path: Path, rows: list[Row]) -> None:

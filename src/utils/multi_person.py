@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, nn
 
+from src.datasets.annotations import MASKED
 from src.datasets.augmentation import SceneAugmentation
 from src.datasets.crops import Batch
 from src.datasets.people import open_scenes
@@ -14,48 +15,75 @@ from src.datasets.scene_annotations import ScenePeople
 from src.datasets.scenes import Scenes
 from src.datasets.skeletons import Skeleton
 from src.datasets.targets import people_heatmaps, target_cells
+from src.errors import UserError
 from src.evaluation.accuracy import PeakAccuracy
 from src.evaluation.coco import Results, coco_results, evaluate_ap, write_results
 from src.evaluation.grouping import Grouping, People, group
 from src.evaluation.search import SceneViews, Search, find_all, split_maps, through
+from src.losses.multi_person import multi_person
 from src.models import architecture
 from src.utils import distributed
 from src.utils.command import note
 from src.utils.pictures import people_grid
 from src.utils.processes import is_main
-from src.utils.supervision import Supervision, validated, validation_batches
+from src.utils.supervision import Losses, Supervision, validated, validation_batches
 from src.utils.training import Row, Run
 
 SHOWN = 8  # validation pictures in TensorBoard
 
 
-class SceneTargets:
-    """What a multi-person network is compared with: heatmaps of all people, a mask, and who has which joint.
+class TagObjective:
+    """Heatmaps of all people for every stage, tags of each person together and of different people apart.
 
-    stride: input pixels to a cell of the maps. The options are those of the loss: sigma, input_res.
+    stride: input pixels to a cell of the maps. The options are those of the loss: loss, sigma, pull_weight,
+    push_weight, stage_weights, input_res.
     """
 
     def __init__(self, options: Namespace, stride: int) -> None:
+        self.options = options
         self.input_res, self.size = options.input_res, options.input_res // stride
         self.sigma = options.sigma or self.size / 64
         self.radius = math.ceil(3 * self.sigma)
 
     def supervised(self, batch: Batch) -> Batch:
-        """The batch with each joint's cell (B, P, J, 2), whether it has a target, and weights (B,) of 1."""
+        """The batch with each joint's cell (B, P, J, 2), whether it has a target, and weights (B,).
+
+        A picture weighs 1, whoever is in it; a filler (src.datasets.crops.in_step) weighs 0 and is masked.
+        """
         cells, has_target = target_cells(batch["joints"], batch["visible"], self.input_res, self.size)
-        weight = cells.new_ones(len(cells), dtype=batch["joints"].dtype)
-        return batch | {"cells": cells, "has_target": has_target, "weight": weight}
+        counts = (batch["visible"] > MASKED).all(2).all(1)
+        mask = batch["mask"] * counts[:, None, None]
+        return batch | {"cells": cells, "has_target": has_target, "weight": counts.float(), "mask": mask}
 
     def truth(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Heatmaps (B, J, h, w), mask (B, h, w), cells and whether they count."""
-        cells, has_target = batch["cells"], batch["has_target"]
+        """Heatmaps (B, J, h, w), which are 0 where the mask (B, h, w) is, cells and whether they count."""
+        cells, has_target, mask = batch["cells"], batch["has_target"], batch["mask"]
         heatmaps = people_heatmaps(cells, has_target, self.size, self.sigma, self.radius)
-        return heatmaps, batch["mask"], cells, has_target
+        return heatmaps * mask[:, None], mask, cells, has_target
+
+    def losses(
+        self, outputs: Sequence[Tensor], heatmaps: Tensor, mask: Tensor, cells: Tensor, has_target: Tensor,
+        *, total: Tensor,
+    ) -> Losses:  # fmt: skip
+        """The loss and its three terms, means over stages."""
+        options = self.options
+        return multi_person(
+            outputs, heatmaps, mask, cells, has_target, total,
+            logistic=options.loss == "logistic",
+            pull_weight=options.pull_weight,
+            push_weight=options.push_weight,
+            stage_weights=options.stage_weights,
+        )  # fmt: skip
+
+    def heatmaps(self, maps: Tensor, batch: Batch) -> Tensor:
+        """The first J maps, 0 where the mask is."""
+        return maps[:, : batch["cells"].shape[2]] * batch["mask"][:, None]
 
 
 def open_pictures(options: Namespace) -> tuple[Scenes, Scenes]:
     """The pictures to learn from, augmented, and those to validate with; people too many are said."""
     people, valid = (open_scenes(options, split, None, options.input_res) for split in ("train", "valid"))
+    Grouping.of(people.skeleton, max_people=options.max_people)  # refuses what validation could not do
     if beyond := people.beyond(options.max_people):
         note(f"{people.name}: {beyond:,} people beyond --max-people {options.max_people} are masked")
     augmentation = SceneAugmentation(
@@ -108,13 +136,17 @@ def _grid(batch: Batch, people: Sequence[People], skeleton: Skeleton) -> np.ndar
 
 
 def final_results(network: nn.Module, run: Run) -> None:
-    """Write final_results.json, in COCO's format, for the validation split."""
+    """Write final_results.json, in COCO's format, for the test split, or for validation if there is none."""
     options, skeleton = run.options, Skeleton.from_dict(run.head["skeleton"])
-    people = open_scenes(options, "valid", skeleton, options.input_res)
+    try:
+        people = open_scenes(options, "test", skeleton, options.input_res)
+    except UserError as error:
+        note(f"no test split ({error}); searching the validation split")
+        people = open_scenes(options, "valid", skeleton, options.input_res)
     multiple = architecture(run.head["arch"]).input_multiple(**run.head["config"])
     search = Search.of(skeleton, options.input_res, multiple, max_people=options.max_people)
     batches = validation_batches(SceneViews(people, search.sides), options, run.device, batches=0)
-    results, _ = score(people, list(find_all(network, batches, search, run.device)))
+    results, figures = score(people, list(find_all(network, batches, search, run.device)))
     path = run.experiment.folder / "final_results.json"
     write_results(path, results)
-    note(f"{len(results)} people found in {people.name}: {path}")
+    note(f"{len(results)} people found in {people.name}, AP {100 * figures['AP']:.2f}%: {path}")

@@ -18,17 +18,21 @@ from typing import Any, NoReturn
 import configargparse
 
 from src.errors import UserError, suggest
+from src.losses import HEATMAP_LOSSES
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS_FILE = "options.json"  # in the folder of an experiment
 
 # What names a run rather than describes it: not taken over from a stored experiment.
-_NOT_INHERITED = ("exp", "exp-dir", "continue", "branch", "config", "load-model", "final-predictions", "json")
+_NOT_INHERITED = (
+    "exp", "exp-dir", "continue", "branch", "config", "load-model", "load-discriminator",
+    "final-predictions", "json",
+)  # fmt: skip
 
 # What a test takes over from the experiment that it scores.
 _DATA = (
     "dataset", "data-dir", "synth-size", "synth-poses", "valid-share", "skip-bad-images", "coco-year",
-    "valid-ids", "mask-people", "empty-share",
+    "valid-ids", "mask-people", "empty-share", "penn-compat", "flic-sides",
 )  # fmt: skip
 
 # How older code bases spelt the same options; accepted with one dash or two, and not shown in help.
@@ -172,9 +176,23 @@ def parse_test(
     if not known.exp:
         return parser.parse_strictly(argv)
     stored = stored_options(known.exp_dir / task / known.exp)
-    if known.dataset and known.dataset != stored.get("dataset"):
-        stored.pop("data-dir", None)  # it is where the other data set lies
+    _choose_one(stored, known.dataset)
     return parser.parse_strictly(argv, {key: stored[key] for key in _DATA if key in stored})
+
+
+def _choose_one(stored: dict[str, Any], dataset: str | None) -> None:
+    """Leave of the stored data sets and folders those of a test on one: on `dataset`, if it is typed."""
+    names, folders = stored.get("dataset"), stored.get("data-dir")
+    if isinstance(names, list):
+        if dataset is None:
+            known = ", ".join(map(str, names))
+            raise UserError(f"the run learnt from {known}: --dataset says on which of them it is tested")
+        stored.pop("dataset")
+    elif dataset and dataset != names:
+        stored.pop("data-dir", None)  # it is where the other data set lies
+    if isinstance(folders, list):
+        own = [text for text in folders if str(text).startswith(f"{dataset or names}=")]
+        stored["data-dir"] = own[0].partition("=")[2] if own else None
 
 
 def stored_options(folder: Path) -> dict[str, Any]:
@@ -227,6 +245,22 @@ def path(text: str) -> Path:
         return Path(text).expanduser().absolute()
     except RuntimeError:
         raise argparse.ArgumentTypeError(f"{text}: there is no such home folder") from None
+
+
+def folder(text: str) -> Path | str:
+    """DIR as an absolute path, or NAME=DIR, one of several, as NAME= and an absolute path."""
+    name, equals, rest = text.partition("=")
+    if equals and name.isidentifier() and rest:
+        return f"{name}={path(rest)}"
+    return path(text)
+
+
+class _OneOrMore(argparse.Action):
+    """The value of an option that may have several: one by itself, or a list. NAME=DIR is in a list."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        alone = len(values) == 1 and not (self.dest == "data_dir" and isinstance(values[0], str))
+        setattr(namespace, self.dest, values[0] if alone else values)
 
 
 def experiment_name(text: str) -> str:
@@ -320,8 +354,11 @@ def add_run_options(parser: Parser) -> None:
     run.add_argument("--json", type=path, metavar="OUT", help="write the final figures as JSON too")
 
 
-def add_scoring_options(parser: Parser, stored: str, batch_size: int) -> None:
-    """stored: what predictions are stored in. batch_size: people or pictures at a time by default."""
+def _add_scoring_options(parser: Parser, stored: str, batch_size: int) -> Any:
+    """The group of options for scoring, which is returned.
+
+    stored: what predictions are stored in. batch_size: people or pictures at a time by default.
+    """
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--exp", type=experiment_name, metavar="NAME", help="score an experiment (-e NAME)")
     what.add_argument("--checkpoint", type=path, metavar="FILE", help="score a checkpoint")
@@ -348,6 +385,41 @@ def add_scoring_options(parser: Parser, stored: str, batch_size: int) -> None:
     how.add_argument("--amp", choices=AMP, default="none", help="mixed precision: faster, figures may differ")
     how.add_argument("--workers", type=count, default=2, help="processes that prepare data; 0 for none")
     how.add_argument("--json", type=path, metavar="OUT", help="write the figures as JSON too")
+    return how
+
+
+def add_single_person_scoring_options(parser: Parser) -> None:
+    how = _add_scoring_options(parser, ".h5, .mat, .npz or .json", batch_size=16)
+    how.add_argument("--protocol", help="pckh, pck or pck-box; none: that of the data set")
+    how.add_argument(
+        "--boxes",
+        type=path,
+        metavar="FILE",
+        help="of people detected in COCO; none: annotated ones",
+    )
+    how.add_argument("--box-score", type=real, default=0.0, help="the least score of such a box")
+    _add_drawn_for(how, 256)
+
+
+def add_multi_person_scoring_options(parser: Parser) -> None:
+    _add_scoring_options(parser, "results in COCO's format", batch_size=4)
+    search = parser.add_argument_group("search")
+    search.add_argument(
+        "--scales", type=positive_real, nargs="+", default=[1.0], metavar="SCALE",
+        help="of the network's input size, such as 2 1 0.5",
+    )  # fmt: skip
+    search.add_argument("--max-people", type=positive, default=30, help="to be found in a picture at most")
+    _add_drawn_for(search, 512)
+    search.add_argument(
+        "--refine", action=BooleanOptionalAction, default=True, help="look for the joints that a person lacks"
+    )
+
+
+def _add_drawn_for(group: Any, default: int) -> None:
+    group.add_argument(
+        "--input-res", type=positive, default=default,
+        help="for which synthetic pictures were drawn that stored predictions are of; a network has its own",
+    )  # fmt: skip
 
 
 def add_network_options(parser: Parser, architectures: Sequence[str], arch: str) -> None:
@@ -373,13 +445,22 @@ _SIZES = {
 }
 
 
-def network_config(options: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of the network's class that the options give, but for the number of joints."""
-    sizes = {name: getattr(options, name) for name in _SIZES}
-    further = (text.partition("=") for text in options.network)
-    return {name: size for name, size in sizes.items() if size} | {
-        name: _value(text) for name, _, text in further
-    }
+def network_config(options: argparse.Namespace, *others: str) -> dict[str, Any]:
+    """The arguments of the network's class that the options give, but for the number of joints.
+
+    others: options beside the sizes of all tasks that are such arguments. Raises UserError for a `--network`
+    that sets what has an option of its own, or the number of joints.
+    """
+    sizes = {name: getattr(options, name) for name in (*_SIZES, *others)}
+    further = dict(text.split("=", 1) for text in options.network)
+    if "tag_dim" in further and "tag_dim" not in sizes:
+        raise UserError("--network cannot set tag_dim: tags are of several people, see hgpose-ae")
+    for name in further:
+        if name in sizes or name == "num_joints":
+            where = f"--{name.replace('_', '-')} does" if name in sizes else "that is up to the data set"
+            raise UserError(f"--network cannot set {name}: {where}")
+    given = {name: size for name, size in sizes.items() if size}
+    return given | {name: _value(text) for name, text in further.items()}
 
 
 def setting(text: str) -> str:
@@ -430,10 +511,25 @@ def add_length_options(parser: Parser, epochs: int, batch_size: int) -> None:
     length.add_argument("--log-every", type=positive, default=50, help="iterations between rows of steps.csv")
 
 
-def add_data_options(parser: Parser, datasets: Sequence[str]) -> None:
+def add_data_options(parser: Parser, datasets: Sequence[str], several: bool = False) -> None:
+    """several: whether a run may have several data sets at once."""
     data = parser.add_argument_group("data")
-    data.add_argument("--dataset", type=one_of(datasets), default="synth", help=", ".join(datasets))
-    data.add_argument("--data-dir", type=path, metavar="DIR", help="its folder; none: data/<dataset>")
+    if several:
+        data.add_argument(
+            "--dataset", type=one_of(datasets), default="synth", nargs="+", action=_OneOrMore, metavar="NAME",
+            help=f"one or several of {', '.join(datasets)}",
+        )  # fmt: skip
+        data.add_argument(
+            "--data-dir", type=folder, nargs="+", action=_OneOrMore, metavar="DIR",
+            help="its folder, or NAME=DIR for each of several; none: data/<dataset>",
+        )  # fmt: skip
+        data.add_argument(
+            "--weights", type=positive_real, nargs="+", metavar="WEIGHT",
+            help="how often the people of each data set are drawn in a pass; none: once",
+        )  # fmt: skip
+    else:
+        data.add_argument("--dataset", type=one_of(datasets), default="synth", help=", ".join(datasets))
+        data.add_argument("--data-dir", type=path, metavar="DIR", help="its folder; none: data/<dataset>")
     data.add_argument(
         "--synth-size", type=positive, nargs=2, default=[20000, 500], metavar=("TRAIN", "VALID"),
         help="how many synthetic people there are",
@@ -449,15 +545,116 @@ def add_data_options(parser: Parser, datasets: Sequence[str]) -> None:
     )  # fmt: skip
 
 
-def add_coco_options(parser: Parser) -> None:
-    coco = parser.add_argument_group("COCO")
-    coco.add_argument(
-        "--coco-year", type=int, choices=(2014, 2017), help="of the release; none: the newest that is there"
+def add_heatmap_loss_options(parser: Parser) -> None:
+    loss = parser.add_argument_group("loss")
+    loss.add_argument(
+        "--loss", choices=HEATMAP_LOSSES, default="mse",
+        help="mse: of the heatmaps; softmax: cross-entropy of where a joint is",
+    )  # fmt: skip
+    _add_stage_weights(loss)
+    loss.add_argument("--sigma", type=positive_real, default=1.0, help="of targets, in cells")
+    loss.add_argument(
+        "--target-radius", type=count, default=0, metavar="CELLS",
+        help="targets are cut beyond it; 0: 3 sigma, rounded up",
+    )  # fmt: skip
+    loss.add_argument(
+        "--mask-unlabelled", action=BooleanOptionalAction, default=False,
+        help="take unlabelled joints out of the loss",
+    )  # fmt: skip
+
+
+def add_tag_loss_options(parser: Parser) -> None:
+    """The options of the loss of associative embedding, and the tags that it is of."""
+    loss = parser.add_argument_group("loss")
+    loss.add_argument("--tag-dim", type=positive, default=1, help="numbers in a tag")
+    loss.add_argument(
+        "--loss", choices=("mse", "logistic"), default="mse",
+        help="of the heatmaps; logistic: cross-entropy, which has no plateau of empty maps",
+    )  # fmt: skip
+    _add_stage_weights(loss)
+    loss.add_argument(
+        "--sigma", type=real, default=0.0, help="of targets, in cells; 0: a 64th of the map's side"
     )
-    coco.add_argument(
+    loss.add_argument("--pull-weight", type=real, default=1e-3, help="of tags of one person")
+    loss.add_argument("--push-weight", type=real, default=1e-3, help="of tags of different people")
+
+
+def _add_stage_weights(loss: Any) -> None:
+    loss.add_argument(
+        "--stage-weights", type=real, nargs="+", metavar="WEIGHT",
+        help="what each stage's loss counts, the first stage first; none: all 1",
+    )  # fmt: skip
+
+
+def add_adversarial_options(parser: Parser, d_feats: int = 256, d_modules: int = 2) -> None:
+    group = parser.add_argument_group("self-adversarial training")
+    group.add_argument(
+        "--adversarial", action=BooleanOptionalAction, default=True,
+        help="without it the run is one of the pose network alone",
+    )  # fmt: skip
+    group.add_argument(
+        "--adversarial-after", type=count, default=0, metavar="N",
+        help="iterations that the pose network learns alone at first",
+    )  # fmt: skip
+    group.add_argument(
+        "--lambda-g", type=real, default=1e-4, help="weight of the adversarial part of the loss"
+    )
+    group.add_argument(
+        "--gamma", type=share, default=0.5,
+        help="energy of predicted heatmaps, as a share of that of real ones, that is to be held",
+    )  # fmt: skip
+    group.add_argument("--lambda-kt", type=share, default=1e-3, help="how fast k_t moves")
+    group.add_argument("--kt-init", type=share, default=0.0, help="k_t at the start")
+    group.add_argument(
+        "--energy", choices=("sum", "mean"), default="sum",
+        help="what the controller sees: sums over joints and cells, as published, or means, as in"
+        " older code, with which k_t hardly moves",
+    )  # fmt: skip
+    group.add_argument(
+        "--lr-d", type=real, default=8e-5, help="rate of the discriminator (Adam), under --schedule as well"
+    )
+    group.add_argument("--d-updates", type=positive, default=1, help="of the discriminator, in an iteration")
+    group.add_argument("--d-stacks", type=positive, default=4, help="hourglasses of the discriminator")
+    group.add_argument("--d-feats", type=positive, default=d_feats, help="its width")
+    group.add_argument(
+        "--d-modules", type=positive, default=d_modules, help="its residual blocks at each place"
+    )
+    group.add_argument("--d-depth", type=positive, default=4, help="how often it halves the heatmaps")
+    group.add_argument(
+        "--load-discriminator", type=path, metavar="FILE", help="start from the discriminator in a checkpoint"
+    )
+
+
+def add_release_options(parser: Parser) -> None:
+    """What single releases of single people have to be asked."""
+    releases = parser.add_argument_group("releases")
+    releases.add_argument(
+        "--penn-compat", action=BooleanOptionalAction, default=False,
+        help="exchange x and y of Penn Action's centres, as published networks learnt them",
+    )  # fmt: skip
+    releases.add_argument(
+        "--flic-sides", choices=("observer", "person"), default="observer",
+        help="whose left and right FLIC's joints have",
+    )  # fmt: skip
+    _add_coco_release(releases)
+
+
+def _add_coco_release(group: Any) -> None:
+    group.add_argument(
+        "--coco-year",
+        type=int,
+        choices=(2014, 2017),
+        help="of COCO; none: the newest that is there",
+    )
+    group.add_argument(
         "--valid-ids", type=path, metavar="FILE",
         help="ids of training pictures, one a line, that are for validation, such as data/coco/valid_id",
     )  # fmt: skip
+
+
+def add_coco_options(parser: Parser) -> None:
+    coco = parser.add_argument_group("COCO")
+    _add_coco_release(coco)
     coco.add_argument(
         "--mask-people", action=BooleanOptionalAction, default=False,
         help="take people without labelled joints out of the loss, too, as crowds are",
@@ -480,7 +677,7 @@ def add_scene_options(parser: Parser) -> None:
     scene.add_argument("--color-aug", type=share, default=0.4, help="channels are multiplied by 1 ± this")
 
 
-def add_crop_options(parser: Parser) -> None:
+def add_crop_options(parser: Parser, rotate_prob: float = 0.4) -> None:
     crop = parser.add_argument_group("crops and augmentation")
     crop.add_argument(
         "--skeleton", help="joints to learn, if not the data set's: mpii, lsp, coco, flic, penn"
@@ -488,7 +685,9 @@ def add_crop_options(parser: Parser) -> None:
     crop.add_argument("--input-res", type=positive, default=256, help="side of the square crop in pixels")
     crop.add_argument("--scale-aug", type=real, default=0.25, help="boxes grow by 2^x, x of this deviation")
     crop.add_argument("--rotate-aug", type=real, default=30, help="deviation of the rotation in degrees")
-    crop.add_argument("--rotate-prob", type=share, default=0.4, help="share of crops that are rotated")
+    crop.add_argument(
+        "--rotate-prob", type=share, default=rotate_prob, help="share of crops that are rotated"
+    )
     crop.add_argument("--flip-prob", type=share, default=0.5, help="share of crops that are mirrored")
     crop.add_argument("--color-aug", type=share, default=0.4, help="channels are multiplied by 1 ± this")
 

@@ -95,8 +95,9 @@ def draw_people(
     for place in np.argsort(people.person_score, kind="stable").tolist():
         colour = PEOPLE[place % len(PEOPLE)]
         joints, scores = people.joints[place], people.score[place]
-        style = {"threshold": threshold, "thickness": thickness, "colour": colour}
-        image = draw_pose(image, joints, skeleton, scores=scores, **style)
+        image = draw_pose(
+            image, joints, skeleton, scores=scores, threshold=threshold, thickness=thickness, colour=colour
+        )
     return image.copy()
 
 
@@ -181,6 +182,14 @@ def people_grid(
         small = draw_people(small, shown, skeleton, threshold=threshold / 2, thickness=max(1, cell // 128))
         cells.append(_framed(small, f"{sure.sum()} found, {len(annotated)} annotated"))
     return _tile(cells, columns, gap=max(2, cell // 40))
+
+
+def contact_sheet(images: Sequence[np.ndarray], captions: Sequence[str], columns: int) -> np.ndarray:
+    """Pictures (H, W, 3) of one size in rows of `columns`, each with a line of text under it."""
+    if not len(images):
+        raise UserError("a contact sheet needs at least one picture")
+    cells = [_framed(image, caption) for image, caption in zip(images, captions, strict=True)]
+    return _tile(cells, columns, gap=max(2, images[0].shape[1] // 40))
 
 
 def heatmap_overlay(image: np.ndarray, heatmaps: np.ndarray) -> np.ndarray:

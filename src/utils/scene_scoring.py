@@ -26,7 +26,7 @@ from src.utils.supervision import validation_batches
 
 def score_results(args: Namespace) -> Scores:
     """Score the results `--predictions` names against the split; pictures are not needed."""
-    scenes = open_scenes(args, args.split, pictures=False, everything=True)
+    scenes = open_scenes(args, args.split, None, args.input_res, pictures=False, everything=True)
     truth = scenes.truth(np.arange(len(scenes)))
     results = read_results(args.predictions)
     return Scores(f"{args.predictions.stem} on {scenes.name}", evaluate_ap(truth, results))
@@ -41,6 +41,8 @@ def score_network(args: Namespace, task: str) -> Scores:
     if not loaded.config.get("tag_dim"):
         raise UserError(f"{path} is of a network without tags, which finds one person: see hgpose/test.py")
     scenes = open_scenes(args, args.split, skeleton, loaded.input_res, everything=True)
+    if not len(scenes):
+        raise UserError(f"{scenes.name} has no pictures: there is nothing to score")
     search = Search.of(
         skeleton,
         loaded.input_res,

@@ -27,7 +27,7 @@ from src.utils.speed import precision
 
 def score_predictions(args: Namespace) -> Result:
     """Score the file `--predictions` names against the split; pictures are not needed."""
-    people = open_people(args, args.split)
+    people = open_people(args, args.split, None, args.input_res)
     protocol = protocol_of(args.dataset, args.protocol)
     truth = Truth.of(people)
     origin = release_origin(args.dataset)
@@ -48,6 +48,8 @@ def score_checkpoint(args: Namespace, task: str) -> Result:
     path = checkpoint_of(args, task)
     device = choose_device(args.device)
     loaded = models.load(path, device)
+    if loaded.config.get("tag_dim"):
+        raise UserError(f"{path} is of a network that finds all people of a picture: see hgpose-ae/test.py")
     skeleton = Skeleton.from_dict(loaded.skeleton)
     people = open_people(args, args.split, skeleton, loaded.input_res)
     protocol = protocol_of(args.dataset, args.protocol, skeleton)

@@ -2,9 +2,13 @@
 
 import math
 from argparse import Namespace
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
+from src import models
+from src.datasets.skeletons import Skeleton
 from src.models.checkpoint import load_weights, read_checkpoint
 from src.models.layers import PoseNetwork
 from src.utils import distributed
@@ -25,6 +29,19 @@ def begin(options: Namespace, task: str) -> tuple[Experiment, torch.device]:
     return experiment, device
 
 
+def build(options: Namespace, skeleton: Skeleton, config: dict[str, Any]) -> PoseNetwork:
+    """The network of `--arch` for a skeleton, of which some want to know more than how many joints it has.
+
+    config: the arguments of its class that the options give. Raises UserError for wrong ones.
+    """
+    known = models.arguments(options.arch)
+    of_skeleton = {"order": skeleton.order_of_ease, "bones": skeleton.bones, "parts": skeleton.parts}
+    if config.keys() & {"bones", "parts"}:  # parts are of bones: whoever gives some gives all
+        of_skeleton = {}
+    asked = {name: value for name, value in of_skeleton.items() if name in known}
+    return models.build(options.arch, skeleton.num_joints, **asked | config)
+
+
 def ready(network: PoseNetwork, options: Namespace, device: torch.device, samples: int) -> str:
     """Start from `--load-model`, if given, settle what makes the network fast here, and put it on the device.
 
@@ -32,6 +49,8 @@ def ready(network: PoseNetwork, options: Namespace, device: torch.device, sample
     """
     if options.load_model:
         note(f"{options.load_model}: {load_weights(network, read_checkpoint(options.load_model))}")
+    if options.stage_weights:
+        _check_stages(network, options.stage_weights)
     if options.sync_batchnorm:
         distributed.synchronise(network, device)
     at_once = math.ceil(own_share(options.batch_size) / options.accumulate)
@@ -39,3 +58,12 @@ def ready(network: PoseNetwork, options: Namespace, device: torch.device, sample
     network.grad_checkpoint = options.grad_checkpoint == "always"
     place(network, device, options.channels_last)
     return speed
+
+
+def _check_stages(network: PoseNetwork, weights: Sequence[float]) -> None:
+    """UserError unless there are as many weights as stages: now, and not within a graph that is compiled."""
+    side = models.smallest_input(network.arch, **network.config)
+    with torch.inference_mode():
+        outputs = network.eval()(torch.zeros(1, 3, side, side))
+    network.train()
+    over_stages(outputs, weights)

@@ -2,6 +2,7 @@
 
 import math
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,21 +21,21 @@ from src.evaluation.accuracy import HeatmapAccuracy
 from src.evaluation.decode import decode
 from src.evaluation.predict import Found, predict
 from src.evaluation.predictions import Predictions, write_h5, write_mat
-from src.losses.heatmap import joint_weights
+from src.losses.heatmap import LOSSES, joint_weights
 from src.utils.command import note
 from src.utils.pictures import prediction_grid
 from src.utils.processes import is_main
-from src.utils.supervision import Supervision, validated, validation_batches
+from src.utils.supervision import Losses, Supervision, validated, validation_batches
 from src.utils.training import Row, Run
 
 SHOWN = 8  # validation pictures in TensorBoard
 
 
-class JointTargets:
-    """What a single-person network is compared with: a heatmap for each joint.
+class HeatmapObjective:
+    """Every stage of a single-person network against the same heatmaps.
 
     stride: input pixels to a cell of the maps. The options are those of the loss: loss, sigma, target_radius,
-    mask_unlabelled, input_res.
+    mask_unlabelled, stage_weights, input_res.
     """
 
     def __init__(self, options: Namespace, stride: int) -> None:
@@ -48,12 +49,27 @@ class JointTargets:
         weight = joint_weights(options.loss, batch["visible"], has_target, options.mask_unlabelled)
         return batch | {"cells": cells, "has_target": has_target, "weight": weight}
 
-    def truth(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def truth(self, batch: Batch) -> tuple[Tensor, ...]:
         """Heatmaps (B, J, h, w), and what each joint weighs (B, J)."""
         heatmaps = gaussian_heatmaps(
             batch["cells"], batch["has_target"], self.size, self.options.sigma, self.radius
         )
         return heatmaps, batch["weight"]
+
+    def losses(self, outputs: Sequence[Tensor], *truth: Tensor, total: Tensor) -> Losses:
+        """The loss, summed over stages."""
+        return {"loss": LOSSES[self.options.loss](outputs, *truth, total, self.options.stage_weights)}
+
+    def heatmaps(self, maps: Tensor, batch: Batch) -> Tensor:
+        """The maps (B, J, h, w), or for the softmax loss the distributions that they stand for.
+
+        A distribution is scaled to the sum of a whole target, so that it may equal one.
+        """
+        if self.options.loss == "softmax":
+            reach = torch.arange(-self.radius, self.radius + 1, device=maps.device)
+            mass = torch.exp(-(reach**2) / (2 * self.options.sigma**2)).sum() ** 2
+            maps = mass * maps.float().flatten(2).softmax(2).unflatten(2, maps.shape[2:])
+        return maps * (batch["weight"] > 0)[..., None, None]
 
 
 def open_crops(options: Namespace) -> tuple[PersonCrops, PersonCrops]:

@@ -4,7 +4,7 @@ B samples, h x w maps.
 """
 
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -24,8 +24,8 @@ Losses = dict[str, Tensor]  # scalars; "loss" is what is minimised, others are s
 Model = Callable[..., tuple[Tensor, Losses]]
 
 
-class Targets(Protocol):
-    """How a task makes of a batch on the device what its loss compares the network with."""
+class Objective(Protocol):
+    """What a task has its network learn: targets, made of a batch on the device, and the loss beside them."""
 
     def supervised(self, batch: Batch) -> Batch:
         """The batch with "cells" of joints, which of them count ("has_target"), and "weight".
@@ -35,52 +35,79 @@ class Targets(Protocol):
         ...
 
     def truth(self, batch: Batch) -> tuple[Tensor, ...]:
-        """The tensors that the loss takes, of a supervised batch or of a part of it."""
+        """What the loss takes of a supervised batch or a part of it.
+
+        First the target heatmaps (B, J, h, w), which are 0 where nothing is known.
+        """
+        ...
+
+    @property
+    def losses(self) -> Callable[..., Losses]:
+        """losses(outputs, *truth, total=total): those of all stages, `total` being the sum of weights."""
+        ...
+
+    def heatmaps(self, maps: Tensor, batch: Batch) -> Tensor:
+        """The heatmaps (B, J, h, w) in the maps of a network, such that they may be like those of the truth.
+
+        They are 0 where the truth of a supervised batch says nothing.
+        """
         ...
 
 
 class Supervision:
-    """A network under its loss.
+    """A network under its objective.
 
-    evaluate(network, images, *truth, total): maps of the last stage (B, …, h, w), and the losses with `total`
-    in the place of the sum of weights; network and loss are compiled together, if the options ask for that.
+    evaluate(network, images, total, *truth): maps of the last stage (B, …, h, w), and the losses; network and
+    loss are compiled together, if the options ask for that. learner: the same for the training step.
     """
 
     def __init__(
-        self,
-        network: PoseNetwork,
-        evaluate: Callable[..., tuple[Tensor, Losses]],
-        targets: Targets,
-        options: Namespace,
-        device: torch.device,
+        self, network: PoseNetwork, objective: Objective, options: Namespace, device: torch.device
     ) -> None:
-        self.targets, self.device, self.options = targets, device, options
+        def evaluate(
+            model: nn.Module, images: Tensor, total: Tensor, *truth: Tensor
+        ) -> tuple[Tensor, Losses]:
+            outputs = model(images)
+            return outputs[-1], objective.losses(outputs, *truth, total=total)
+
+        self.objective, self.device, self.options = objective, device, options
         self.evaluate = compiled(evaluate, options)
         self.learner: Model = distributed.parallel(network, self.evaluate)
+
+    def rendered(self, batch: Batch) -> Batch:
+        """A supervised batch, or a part of it, with "images" (B, 3, H, W), and the "truth" of the targets."""
+        images = to_images(batch["image"], batch["color"])
+        return batch | {"images": images, "truth": self.objective.truth(batch)}
 
     def forward(
         self, model: Model, batch: Batch, total: Tensor, accuracy: HeatmapAccuracy
     ) -> tuple[Tensor, Losses]:
-        """Maps and losses of a supervised batch, divided by `total`; the joints found go into `accuracy`.
+        """Maps and losses of a rendered batch, divided by `total`; the joints found go into `accuracy`.
 
         model: `learner`, or `evaluate` of a network.
         """
-        truth = self.targets.truth(batch)
         with autocast(self.device, self.options.amp):
-            maps, losses = model(to_images(batch["image"], batch["color"]), *truth, total)
+            maps, losses = model(batch["images"], total, *batch["truth"])
         accuracy.update(maps.detach(), batch["cells"], batch["has_target"])
         return maps, losses
 
-    def backward(self, batch: Batch, update: Update, accuracy: HeatmapAccuracy) -> Losses:
-        """Add the gradients of a batch, in `--accumulate` parts, to those of `update`; returns its losses."""
-        batch = self.targets.supervised(batch)
+    def learn(self, batch: Batch, rate: float, update: Update, accuracy: HeatmapAccuracy) -> Losses:
+        """One iteration on a batch on the device, in `--accumulate` parts; returns its losses."""
+        update.begin(rate)
+        batch = self.objective.supervised(batch)
         total = distributed.mean(batch["weight"].sum())
         losses = []
         for part in parts_of(batch, self.options.accumulate, self.learner):
-            _, loss = self.forward(self.learner, part, total, accuracy)
+            _, loss = self.forward(self.learner, self.rendered(part), total, accuracy)
             update.backward(loss["loss"])
             losses.append(loss)
-        return {name: torch.stack([loss[name].detach() for loss in losses]).sum() for name in losses[0]}
+        update.apply()
+        return summed(losses)
+
+
+def summed(losses: Sequence[Losses]) -> Losses:
+    """The sum of each loss over the parts of a batch, outside of the graph."""
+    return {name: torch.stack([loss[name].detach() for loss in losses]).sum() for name in losses[0]}
 
 
 Look = Callable[[int, Batch, Tensor], None]
@@ -113,7 +140,7 @@ def validated(
     for number, batch in enumerate(readable(loader, options.skip_bad_images, left_out)):
         if run.stop.came:
             break
-        batch = supervision.targets.supervised(to_device(batch, run.device))
+        batch = supervision.rendered(supervision.objective.supervised(to_device(batch, run.device)))
         maps, losses = supervision.forward(partial(supervision.evaluate, network), batch, one, accuracy)
         totals.add({**losses, "weight": batch["weight"].sum()}, run.position.step)
         look(number, batch, maps)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Protocol
 import torch
 from torch import Tensor
 
-from src.datasets.crops import Batch, Samples, Stream, in_step, load, readable
+from src.datasets.crops import Batch, Samples, in_step, load, readable
 from src.errors import UserError
 from src.models.checkpoint import load_weights
 from src.models.layers import PoseNetwork
@@ -29,6 +29,8 @@ from src.utils.progress import Progress, clock
 
 SLOW_EPOCH_SECONDS = 1800.0
 SAME_SIGNAL_SECONDS = 1.0
+ADDED = ("discriminator", "adversary")  # weights and parts that a run may take up on the way
+ADVICE = "a lower --lr, --clip or --amp none"  # where training goes wrong
 LAPTOP_HINT = "a small network learns on a CPU with --config recipes/laptop.yaml"
 
 
@@ -75,7 +77,7 @@ class Position:
 
 
 class Totals:
-    """Sums of the losses of an epoch, on the device, and the first iteration where one was not finite."""
+    """Sums of the losses of an epoch, on the device, and the first iteration where something was wrong."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -84,7 +86,7 @@ class Totals:
     def reset(self) -> None:
         self.sums: dict[str, Tensor] = {}
         self.count = 0
-        self.first_bad = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.flags: dict[tuple[str, str], Tensor] = {}
 
     def add(self, losses: dict[str, Tensor], step: int) -> None:
         """The losses of iteration `step` (from 1), scalars on the device."""
@@ -92,17 +94,26 @@ class Totals:
         for name, loss in losses.items():
             value = loss.detach().double() if self.device.type != "mps" else loss.detach()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
-            is_first = ~torch.isfinite(value) & (self.first_bad == 0)
-            self.first_bad = torch.where(is_first, step, self.first_bad)
+            self.flag("the loss is not finite", ~torch.isfinite(value), step)
+
+    def flag(self, what: str, bad: Tensor, step: int, advice: str = ADVICE) -> None:
+        """Note for `check` that something was wrong in iteration `step` (from 1), if `bad` is true.
+
+        advice: what may help.
+        """
+        none = torch.zeros((), dtype=torch.int64, device=self.device)
+        first = self.flags.get((what, advice), none)
+        self.flags[what, advice] = torch.where(bad & (first == 0), step, first)
 
     def means(self) -> dict[str, float]:
         """The mean of each loss; reads the device."""
         return {name: float(total) / self.count for name, total in self.sums.items()}
 
     def check(self) -> None:
-        """UserError if a loss was not finite; reads the device."""
-        if bad := int(self.first_bad):
-            raise _not_finite("the loss", bad)
+        """UserError if a loss was not finite, or something else was wrong; reads the device."""
+        for (what, advice), first in self.flags.items():
+            if step := int(first):
+                raise _went_wrong(what, step, advice)
 
     def state_dict(self) -> dict[str, Any]:
         return {"sums": dict(self.sums), "count": self.count}
@@ -112,11 +123,9 @@ class Totals:
         self.count = state["count"]
 
 
-def _not_finite(what: str, step: int) -> UserError:
-    return UserError(
-        f"{what} is not finite at iteration {step}: stopped, the last good {NEWEST} is kept;"
-        " a lower --lr, --clip or --amp none may help"
-    )
+def _went_wrong(what: str, step: int, advice: str = ADVICE) -> UserError:
+    kept = f"the last good {NEWEST} is kept"
+    return UserError(f"{what} at iteration {step}: stopped, {kept}; {advice} may help")
 
 
 class Run:
@@ -150,9 +159,20 @@ class Run:
 
     def _restore(self, state: dict[str, Any]) -> None:
         for name, network in self.weights.items():
+            if name in ADDED and name not in state:
+                note(f"the checkpoint has no {name}: it starts anew")
+                continue
             # an average that starts now starts from the weights
             load_weights(network, state, strict=True, entry=name if name in state else "model")
+        for name, value in self.head["config"].items():
+            if state["config"].get(name, value) != value:
+                raise UserError(
+                    f"the network of the checkpoint has {name} {state['config'][name]}, not {value}:"
+                    " --load-model starts anew from its weights"
+                )
         for name, part in self.parts.items():
+            if name in ADDED and name not in state:
+                continue
             if name not in state:
                 raise UserError(
                     f"the checkpoint lacks {name}: it is not the newest of a {self.experiment.task} run"
@@ -194,7 +214,7 @@ class Run:
         self.totals.check()
         for network in self.weights.values():
             if not all(bool(weight.isfinite().all()) for weight in network.parameters()):
-                raise _not_finite("a weight", self.position.step)
+                raise _went_wrong("a weight is not finite", self.position.step)
 
     @property
     def end(self) -> str:
@@ -302,12 +322,16 @@ def _introduce(run: Run, samples: Samples, valid_samples: Samples) -> None:
     network = run.weights["model"]
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     sizes = ", ".join(f"{key} {value}" for key, value in network.config.items())
-    iters, batch_size = iterations(run.options, len(samples)), run.options.batch_size
+    iters, batch_size = iterations(run.options, samples.drawn), run.options.batch_size
     note(f"{network.arch} ({sizes}): {millions:.2f} M parameters on {_hardware(run.device)}")
     note(
-        f"{samples.people.name}: {len(samples):,} {samples.units[1]}, {iters:,} iterations of {batch_size} an"
-        f" epoch; {valid_samples.people.name}: {len(valid_samples):,} {valid_samples.units[1]}"
+        f"{samples.people.name}: {_counted(samples)}, {iters:,} iterations of {batch_size} an"
+        f" epoch; {valid_samples.people.name}: {_counted(valid_samples)}"
     )
+
+
+def _counted(samples: Samples) -> str:
+    return f"{len(samples):,} {samples.units[len(samples) != 1]}"
 
 
 def _hardware(device: torch.device) -> str:
@@ -331,7 +355,7 @@ def fit(
     Raises UserError if a loss is not finite; SystemExit after a signal, with the checkpoint written.
     """
     options = run.options
-    iters = iterations(options, len(samples))
+    iters = iterations(options, samples.drawn)
     run.check()
     run.experiment.open(run.position.step, _hardware(run.device), run.state())
     batches = _timed(_batches(run, samples))
@@ -351,7 +375,7 @@ def fit(
 def _batches(run: Run, samples: Samples) -> Iterator[Batch]:
     """Of each batch from where the run stands the share of this process."""
     options = run.options
-    stream = Stream(len(samples), options.batch_size, options.seed, run.position.seen)
+    stream = samples.stream(options.batch_size, options.seed, run.position.seen)
     shares = distributed.Shares(stream, options.batch_size)
     loader = load(samples, shares, options.workers, run.device)
     batches = readable(loader, options.skip_bad_images, run.left_out)

@@ -5,6 +5,7 @@ import copy
 import io
 import json
 import time
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from pycocotools.coco import COCO as PycocoCOCO
 from pycocotools.cocoeval import COCOeval
 
 from src.datasets import readers
-from src.datasets.annotations import HIDDEN, UNLABELLED, VISIBLE
-from src.datasets.coco import people_of, read_scenes
+from src.datasets.annotations import HIDDEN, UNLABELLED, VISIBLE, Detections
+from src.datasets.coco import detected_people, people_of, read_scenes
 from src.datasets.coco_json import load_coco_json, to_coco
+from src.datasets.crops import PersonCrops
+from src.datasets.people import open_people
 from src.datasets.scene_annotations import SceneAnnotations
-from src.datasets.skeletons import COCO
+from src.datasets.skeletons import COCO, MPII
 from src.errors import UserError
 from src.evaluation.protocols import Truth, evaluate, protocol_of
 from tests.releases import COCO_NAMES, HEIGHT, WIDTH, coco_content, make_coco, write_coco
@@ -172,6 +175,10 @@ def changed(part: str, place: int, **values: Any) -> Callable[[Content], None]:
         (changed("images", 1, file_name=5), "the file_name of an image is no text"),
         (changed("images", 1, width="wide"), "width is no number in some image"),
         (changed("images", 1, height=None), "image number 1 .* has no height"),
+        (changed("images", 1, width=0), "picture 000000000012.jpg is annotated as 0 x 72 pixels large"),
+        (changed("images", 1, width=10**9, height=10**9), "is annotated as 1000000000 x 1000000000 pixels"),
+        (changed("images", 1, width=1e30), "size of row 1 is 1e.30, no whole number"),
+        (changed("images", 1, id=[11]), "id is no whole number in some image"),
     ],
 )  # fmt: skip
 def test_what_contradicts_itself_is_refused(
@@ -181,7 +188,8 @@ def test_what_contradicts_itself_is_refused(
     change(content)
     with pytest.raises(UserError, match=message) as error:
         read_content(tmp_path, content)
-    assert "\n" not in str(error.value) and ("own.json" in str(error.value) or "person" in str(error.value))
+    message = str(error.value)
+    assert "\n" not in message and any(place in message for place in ("own.json", "person", "own: "))
 
 
 def test_categories_with_different_keypoints_are_refused(tmp_path: Path) -> None:
@@ -282,6 +290,78 @@ def test_crops_are_the_boxes_of_people_with_joints(tmp_path: Path) -> None:
     np.testing.assert_allclose(people.center[0], (x + width / 2, y + height / 2))
     assert people.scale[0] * 200 == pytest.approx(60) and people.enlarge[0] == 1.25 and people.shift[0] == 0
     assert people.person(0).read(1).pixels.shape == (HEIGHT, WIDTH, 3)
+
+
+def detections() -> list[Content]:
+    """Boxes in the pictures of `coco_content`: 11, 12 and 13."""
+    boxes = [(11, [5.0, 6, 38, 60], 0.9), (13, [-10.0, 10, 40, 20], 0.4), (12, [1.5, 2, 30, 40], 0.05)]
+    return [{"image_id": image, "category_id": 1, "bbox": box, "score": score} for image, box, score in boxes]
+
+
+def read_detections(folder: Path, found: Any, least_score: float = 0.0) -> Detections:
+    scenes = read_content(folder, coco_content())
+    path = folder / "found.json"
+    path.write_text(json.dumps(found))
+    return detected_people(scenes, path, least_score)
+
+
+def test_detected_people_have_boxes_and_scores(tmp_path: Path) -> None:
+    others = [
+        detections()[0] | {"category_id": 18},
+        detections()[0] | {"image_id": 999},
+        detections()[0] | {"bbox": [float(WIDTH), 5, 10, 10]},  # beyond the edge
+    ]
+    people = read_detections(tmp_path, others + detections(), 0.1)
+    assert people.name == "own (found.json, 2 of 6 boxes)"
+    assert people.images.tolist() == [b"000000000011.jpg", b"000000000013.jpg"]
+    assert people.index.tolist() == [11, 13] and people.person_id.tolist() == [3, 4]
+    np.testing.assert_allclose(people.score, [0.9, 0.4], rtol=1e-6)
+    # the second box begins 10 pixels beyond the left edge: 30 x 20 pixels are left
+    np.testing.assert_allclose(people.center, [[24, 36], [15, 20]])
+    np.testing.assert_allclose(200 * people.scale, [60, 30], rtol=1e-6)
+    assert (people.visible == UNLABELLED).all() and people.skeleton is COCO
+    assert np.isnan(people.norm).all() and (people.enlarge == 1.25).all()
+    last = people.select(np.array([1]))
+    assert isinstance(last, Detections) and last.score.tolist() == people.score[1:].tolist()
+
+
+def test_detections_are_an_option(tmp_path: Path) -> None:
+    """Their crops have no joints; without boxes, and in training, people are those that are annotated."""
+    make_coco(tmp_path)
+    path = tmp_path / "found.json"
+    path.write_text(json.dumps([one | {"image_id": one["image_id"] + 90} for one in detections()]))
+    given = {"data_dir": tmp_path, "valid_share": 0.2, "coco_year": None, "valid_ids": None}
+    options = Namespace(dataset="coco", boxes=path, box_score=0.3, **given)
+    people = open_people(options, "valid")
+    assert isinstance(people, Detections) and people.index.tolist() == [101, 103]
+    sample = PersonCrops(people, 32)[0, 1]
+    assert isinstance(sample, dict) and not sample["visible"].any() and sample["image"].any()
+    assert (people.with_skeleton(MPII).visible == UNLABELLED).all()
+    for nothing in ({}, {"boxes": None, "box_score": 0.0}):
+        people = open_people(Namespace(dataset="coco", **nothing, **given), "valid")
+        assert not isinstance(people, Detections)
+
+
+@pytest.mark.parametrize(
+    "found, message",
+    [
+        ({}, "no list of detections"),
+        ([3], "no list of detections"),
+        ([], "0 of 0 boxes.: no box is of a person"),
+        ([detections()[0] | {"image_id": 999}], "0 of 1 boxes.: no box is of a person in these pictures"),
+        ([{"image_id": 11, "category_id": 1, "bbox": [1, 2, 3, 4]}], "detection number 0 .* has no score"),
+        ([detections()[0] | {"bbox": [1, 2, 3]}], r"bbox of detection 0 is \[1, 2, 3\], not"),
+        ([detections()[0] | {"bbox": "abcd"}], "bbox is no number in some detection|not .x, y"),
+        ([detections()[0] | {"bbox": None}], "number 0 .* not of finite numbers"),
+        ([detections()[0] | {"score": float("nan")}], "number 0 .* not of finite numbers"),
+        ([detections()[0] | {"score": "high"}], "score is no number in some detection"),
+        ([detections()[0] | {"image_id": 1.5}], "image_id is no whole number in some detection"),
+        ([detections()[0] | {"image_id": 10**30}], "image_id is no whole number in some detection"),
+    ],
+)
+def test_wrong_detections_are_refused(tmp_path: Path, found: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_detections(tmp_path, found)
 
 
 def test_own_joints_are_read_and_scored(tmp_path: Path) -> None:

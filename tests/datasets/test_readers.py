@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -17,8 +18,11 @@ from tests.releases import (
     make_lsp,
     make_lsp_mpii,
     make_lspet,
+    make_penn,
     mpii_h5_fields,
     mpii_people,
+    write_flic_examples,
+    write_flic_h5,
     write_h5,
     write_mpii_flagged_json,
     write_mpii_h5,
@@ -31,6 +35,8 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "mpii": lambda folder: write_mpii_h5(folder, baked=True),
     "lsp_mpii": make_lsp_mpii,
     "coco": make_coco,
+    "flic": write_flic_h5,
+    "penn": make_penn,
 }
 
 
@@ -86,6 +92,9 @@ DAMAGED = {
     "json": (write_mpii_flagged_json, "mpii", "mpii_annotations.json"),
     "lsp_mpii": (make_lsp_mpii, "lsp_mpii", "lsp_mpii.h5"),
     "coco": (make_coco, "coco", "annotations/person_keypoints_train2017.json"),
+    "flic h5": (write_flic_h5, "flic", "annot/train.h5"),
+    "flic mat": (write_flic_examples, "flic", "FLIC/examples.mat"),
+    "penn": (make_penn, "penn", "Penn_Action/labels/0004.mat"),
 }
 
 
@@ -115,6 +124,25 @@ def test_a_mat_file_of_version_7_3_says_so(tmp_path: Path) -> None:
     (tmp_path / "joints.mat").write_bytes(header + bytes(512))
     with pytest.raises(UserError, match=r"MATLAB 7\.3 file; save it from MATLAB with the option -v7"):
         readers.read("lspet", tmp_path, "train")
+
+
+def test_a_file_cannot_claim_more_than_it_holds(tmp_path: Path) -> None:
+    """Else a damaged length would fill the memory with what was never written."""
+    write_mpii_h5(tmp_path, baked=True)
+    with h5py.File(tmp_path / "annot" / "train.h5", "r+") as file:
+        del file["part"]
+        file.create_dataset("part", (10**8, 16, 2), np.float64)
+    with pytest.raises(UserError, match="part claims to be larger than what is stored of it"):
+        readers.read("mpii", tmp_path, "train")
+
+
+def test_packed_files_are_read(tmp_path: Path) -> None:
+    write_mpii_h5(tmp_path, baked=True)
+    with h5py.File(tmp_path / "annot" / "train.h5", "r+") as file:
+        part = file["part"][()]
+        del file["part"]
+        file.create_dataset("part", data=part, compression="gzip")
+    assert len(readers.read("mpii", tmp_path, "train")) == 3
 
 
 def test_a_large_file_is_read_quickly(tmp_path: Path) -> None:

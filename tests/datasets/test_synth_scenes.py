@@ -147,6 +147,22 @@ def test_the_truth_is_that_of_the_scenes(scenes: list[Scene]) -> None:
             np.testing.assert_array_equal(getattr(record.scene(place), field), getattr(scenes[row], field))
 
 
+def test_the_last_truth_is_not_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    people, drawn = source(side=32), list[int]()
+    scene = SynthScenes.scene
+
+    def draw(self: SynthScenes, index: int) -> Scene:
+        drawn.append(index)
+        return scene(self, index)
+
+    monkeypatch.setattr(SynthScenes, "scene", draw)
+    record = people.truth(np.array([4, 1]))
+    assert people.truth(np.array([4, 1])) is record and drawn == [4, 1]
+    assert people.truth(np.array([1, 4])).image_id.tolist() == [1, 4] and drawn == [4, 1, 1, 4]
+    again = pickle.loads(pickle.dumps(people))  # as workers get it that are not forked
+    assert again.truth(np.array([1, 4])).image_id.tolist() == [1, 4]
+
+
 def test_people_beyond_a_limit_are_counted() -> None:
     counts = [sample_count(source()._random(index, 2)) for index in range(1000)]
     assert source().beyond(4) == sum(max(count - 4, 0) for count in counts) > 0

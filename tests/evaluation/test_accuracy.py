@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from src.datasets.skeletons import LSP, MPII, Skeleton
-from src.datasets.targets import gaussian_heatmaps, target_cells
-from src.evaluation.accuracy import HeatmapAccuracy
+from src.datasets.targets import gaussian_heatmaps, people_heatmaps, target_cells
+from src.evaluation.accuracy import PEAK_THRESHOLD, PEAK_WINDOW, HeatmapAccuracy, PeakAccuracy
+from src.evaluation.grouping import Grouping
 
 CPU = torch.device("cpu")
 SIZE, INPUT = 20, 80
@@ -111,3 +112,51 @@ def test_counts_survive_a_checkpoint() -> None:
     assert math.isnan(first.mean())
     assert torch.equal(second.correct, stored["correct"])
     assert torch.equal(second.counted, stored["counted"])
+
+
+def peaks_by_loops(heatmap: np.ndarray) -> list[tuple[int, int]]:
+    """The peaks (x, y) of a map by the definition of grouping: above the threshold, and largest of 5 x 5."""
+    return [
+        (x, y)
+        for y, x in np.argwhere(heatmap > 0.1).tolist()
+        if heatmap[y, x] == heatmap[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].max()
+    ]
+
+
+def test_peaks_are_those_of_grouping() -> None:
+    assert (PEAK_WINDOW, PEAK_THRESHOLD) == (Grouping.window, Grouping.threshold)
+
+
+@pytest.mark.parametrize("size, reach", [(16, 1), (64, 1), (96, 2)])
+def test_joints_of_several_people_are_found_where_their_map_has_a_peak(size: int, reach: int) -> None:
+    random = torch.manual_seed(size)
+    joints = LSP.num_joints
+    cells = torch.randint(size, (3, 4, joints, 2), generator=random)
+    counts = torch.rand(3, 4, joints, generator=random) < 0.7
+    jitter = torch.randint(-reach - 1, reach + 2, cells.shape, generator=random)
+    drawn = (cells + jitter).clamp(0, size - 1)
+    shown = counts & (torch.rand(counts.shape, generator=random) < 0.8)
+    heatmaps = people_heatmaps(drawn, shown, size, 1.0, 3)
+    heatmaps *= torch.rand(3, joints, 1, 1, generator=random)  # some peaks are too low
+    expected = torch.zeros(joints, dtype=torch.int64)
+    for image, person, joint in counts.nonzero().tolist():
+        x, y = cells[image, person, joint].tolist()
+        peaks = peaks_by_loops(heatmaps[image, joint].numpy())
+        expected[joint] += any(max(abs(x - a), abs(y - b)) <= reach for a, b in peaks)
+    accuracy = PeakAccuracy(LSP, CPU)
+    tags = torch.full_like(heatmaps, 9.0)  # maps that follow are not looked at
+    accuracy.update(torch.cat([heatmaps, tags], 1), cells, counts)
+    assert torch.equal(accuracy.counted, counts.sum((0, 1))) and torch.equal(accuracy.correct, expected)
+    assert 0.2 < accuracy.mean() < 0.9  # right and wrong ones among them
+
+
+def test_nobody_and_half_precision_are_counted() -> None:
+    accuracy = PeakAccuracy(LSP, CPU)
+    nowhere = torch.full((2, 3, LSP.num_joints, 2), -7)  # cells of what does not count may lie anywhere
+    accuracy.update(torch.ones(2, LSP.num_joints, 8, 8), nowhere, torch.zeros(2, 3, LSP.num_joints).bool())
+    assert math.isnan(accuracy.mean()) and not accuracy.counted.any()
+    heatmaps = torch.zeros(1, LSP.num_joints, 8, 8, dtype=torch.bfloat16)
+    heatmaps[..., 5, 2] = 0.5
+    cells = torch.tensor([2, 5]).expand(1, 1, LSP.num_joints, 2)
+    accuracy.update(heatmaps, cells, torch.ones(1, 1, LSP.num_joints).bool())
+    assert accuracy.mean() == 1 and accuracy.joined().mean() == 1

@@ -160,7 +160,7 @@ def test_other_joints_make_every_joint_layer_anew():
     assert not report.missing and not report.unused
     for name, value in network.state_dict().items():
         assert torch.equal(value, fresh[name] if name in report.remade else stored["model"][name]), name
-    assert "made anew for another number of joints (heads.0, heads.1, merge_heatmaps.0)" in str(report)
+    assert "made anew for other joints (heads.0, heads.1, merge_heatmaps.0)" in str(report)
 
 
 def test_more_or_fewer_stacks_are_said():

@@ -31,6 +31,10 @@ def test_config_builds_the_network_again(arch):
 def test_unknown_names_suggest_the_nearest():
     with pytest.raises(UserError, match=r"no architecture 'hgg' \(did you mean 'hg'\?\)"):
         build("hgg", 16)
+    with pytest.raises(UserError, match=r"hg: stacks is a whole number, not 'two'"):
+        build("hg", 16, stacks="two")
+    with pytest.raises(UserError, match=r"hg-256: skip is true or false, not 1"):
+        build("hg-256", 16, skip=1)
     with pytest.raises(UserError, match=r"no argument 'stack' \(did you mean 'stacks'\?\)"):
         build("hg", 16, stack=2)
 

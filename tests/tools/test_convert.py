@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from src.models import load
-from src.models.checkpoint import describe, save_checkpoint
+from src.models import build, load
+from src.models.checkpoint import describe, load_weights, read_checkpoint, save_checkpoint
 
 
 def import_path(path: Path) -> ModuleType:
@@ -62,6 +62,12 @@ SOURCES = [
         "princeton_hourglass_2",
         lambda state: {"state_dict": data_parallel(state, "model.module."), "epoch": 9},
         "pytorch_stacked_hourglass (princeton-vl): hg, 16 joints (mpii), stacks 2, feats 256",
+    ),
+    (
+        "crockwell_topdown_2",
+        lambda state: {"state_dict": data_parallel(state, "model.module."), "epoch": 9},
+        "pytorch_stacked_hourglass_attention (crockwell): hg-topdown, 16 joints (mpii), stacks 2, feats 256,"
+        " modules 1, depth 4, latent 128",
     ),
     (
         "pytorch_pose_hg_2x1",
@@ -142,12 +148,15 @@ def refused(result: Outcome) -> str:
     return said
 
 
-def test_dead_convolutions_are_counted(weights, run):
-    fixture, _ = weights.load("princeton_hourglass_2")
+@pytest.mark.parametrize(
+    ("name", "live"), [("princeton_hourglass_2", 6_570_400), ("crockwell_topdown_2", 9_791_168)]
+)
+def test_dead_convolutions_are_counted(weights, run, name, live):
+    fixture, _ = weights.load(name)
     status, said, new = run(weights.state_dict(fixture))
     assert status == 0 and "left out: skip convolutions that the source never uses (58 tensors)" in said
     parameters = sum(p.numel() for p in load(new).network.parameters())
-    assert parameters == 6_570_400 == fixture["parameters"] - 28 * (256 * 256 + 256) - (128 * 128 + 128)
+    assert parameters == live == fixture["parameters"] - 28 * (256 * 256 + 256) - (128 * 128 + 128)
 
 
 def test_what_else_the_file_held_is_said(small, run):
@@ -213,8 +222,44 @@ def test_files_of_no_known_source_are_refused(weights, small, run):
     assert "looks like adversarial-pose" in said and "but stem.residual3.conv1.weight is missing" in said
     small.pop("score.0.weight")
     assert "is incomplete: 'heads.0.weight'" in refused(run(small))
-    discriminator = weights.state_dict(weights.load("adversarial_pose_discriminator_small")[0])
-    assert "stem.entry.conv.weight is of shape (64, 19, 3, 3), not" in refused(run({"netHg": discriminator}))
+
+
+def test_discriminators_are_told_from_pose_networks(weights, small, run):
+    """By what they see, for the names of their weights are the same."""
+    fixture, expected = weights.load("adversarial_pose_discriminator_small")
+    partner = weights.state_dict(fixture)
+    both = {"netHg": small, "netD": partner, "kt": 0.5}
+    status, said, new = run(both, "--entry", "netD")
+    assert status == 0 and "left out: netHg, kt" in said and "note: a discriminator finds no pose" in said
+    assert "(discriminator): discriminator, 16 joints (mpii), stacks 1, feats 32, modules 1, depth 4" in said
+    answers_alike(new, weights.image(fixture), expected)
+    new.unlink()
+    assert run({"netD": partner})[0] == 0
+    new.unlink()
+    status, said, new = run(both)
+    assert status == 0 and "(hourglass): hg, 16 joints" in said and load(new).arch == "hg"
+    new.unlink()
+    assert "has no entry 'netX'" in refused(run(both, "--entry", "netX"))
+
+
+def answers_alike(path: Path, inputs: torch.Tensor, expected: list[torch.Tensor]) -> None:
+    """The discriminator in a checkpoint answers as that of the fixture: in its last stage."""
+    checkpoint = read_checkpoint(path)
+    network = build(checkpoint["arch"], **checkpoint["config"]).eval()
+    load_weights(network, checkpoint, strict=True)
+    with torch.inference_mode():
+        output = network(inputs[:, :3], inputs[:, 3:])
+    answer = expected[-1]
+    assert (output - answer).abs().max() < 1e-4 * answer.abs().max()
+
+
+@pytest.mark.slow
+def test_the_published_discriminator_answers_alike(weights, run):
+    fixture, expected = weights.load("adversarial_pose_discriminator")
+    status, said, new = run({"module." + name: value for name, value in weights.state_dict(fixture).items()})
+    assert status == 0 and "stacks 4, feats 256, modules 2, depth 4" in said
+    assert fixture["parameters"] == 24_873_408
+    answers_alike(new, weights.image(fixture), expected)
 
 
 def test_options_that_do_not_suit_are_refused(small, run):

@@ -8,8 +8,16 @@ import pytest
 from src.datasets.images import read_image
 from src.datasets.skeletons import LSP, SKELETONS, Skeleton
 from src.errors import UserError
+from src.evaluation.grouping import People
 from src.utils import pictures
-from src.utils.pictures import draw_pose, heatmap_overlay, prediction_grid, save_image
+from src.utils.pictures import (
+    draw_people,
+    draw_pose,
+    heatmap_overlay,
+    people_grid,
+    prediction_grid,
+    save_image,
+)
 
 GREY = np.full((100, 120, 3), 90, np.uint8)
 
@@ -125,6 +133,62 @@ def test_a_grid_has_its_rows() -> None:
     assert (sheet[-50:, -50:] == pictures.PAPER).all()  # the sixth place is empty
     with pytest.raises(UserError, match="at least one picture"):
         prediction_grid([], joints[:0], None, LSP, columns=2)
+
+
+def people(*persons: tuple[float, np.ndarray], score: float = 1.0) -> People:
+    """People by their score and their joints."""
+    joints = np.array([joints for _, joints in persons], np.float32).reshape(-1, LSP.num_joints, 2)
+    person_score = np.array([sure for sure, _ in persons], np.float32)
+    return People(joints, np.full(joints.shape[:2], score, np.float32), person_score)
+
+
+def test_everybody_has_a_colour_and_the_surest_is_on_top() -> None:
+    at, beside = pose(left_knee=(40.5, 40.5)), pose(left_knee=(40.5, 70.5))
+    crowd = people((0.9, at), (0.5, at), (0.7, beside))
+    image = draw_people(GREY, crowd, LSP, thickness=6)
+    assert tuple(image[40, 40]) == pictures.PEOPLE[0] and tuple(image[70, 40]) == pictures.PEOPLE[2]
+    many = people(*((0.5, pose(left_knee=(5 + 11 * place, 50))) for place in range(10)))
+    image = draw_people(GREY, many, LSP, thickness=2)
+    drawn = [tuple(image[50, 5 + 11 * place]) for place in range(10)]
+    assert drawn == [pictures.PEOPLE[place % 8] for place in range(10)] and len(set(drawn)) == 8
+
+
+def test_nobody_and_unsure_joints_are_not_drawn() -> None:
+    alone = (0.9, pose(left_knee=(40, 40)))
+    for image in (
+        draw_people(GREY, people(), LSP),
+        draw_people(GREY, people((0.9, pose())), LSP),
+        draw_people(GREY, people(alone, score=0.2), LSP, threshold=0.3),
+    ):
+        np.testing.assert_array_equal(image, GREY)
+        assert image is not GREY
+    assert (draw_people(GREY, people(alone, score=0.3), LSP, threshold=0.3) != GREY).any()
+
+
+def test_a_grid_of_people_scales_them_with_their_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sure ones are drawn where they are, and counted beside those annotated."""
+    captions: list[str] = []
+    framed = pictures._framed
+
+    def note_caption(image: np.ndarray, caption: str) -> np.ndarray:
+        captions.append(caption)
+        return framed(image, caption)
+
+    monkeypatch.setattr(pictures, "_framed", note_caption)
+    wide, tall = np.full((50, 100, 3), 90, np.uint8), np.full((200, 100, 3), 90, np.uint8)
+    found = [people((0.9, pose(left_knee=(80, 10))), (0.1, pose(left_knee=(20, 10)))), people()]
+    joints = np.stack([pose(left_hip=(51, 20), left_knee=(51, 180)), np.zeros((LSP.num_joints, 2))])
+    visible = np.zeros((2, LSP.num_joints), np.int8)
+    visible[0] = 2
+    truth = [(joints[:0], visible[:0]), (joints, visible)]
+    sheet = people_grid([wide, tall], found, truth, LSP, columns=2, cell=100)
+    assert sheet.shape == (100 + 14 + 4, 206, 3)
+    assert captions == ["1 found, 0 annotated", "0 found, 1 annotated"]
+    # 100 x 50 px lie in the middle of the first cell, 50 x 100 px, half of the picture, in that of the second
+    assert tuple(sheet[2 + 25 + 10, 2 + 80]) == pictures.PEOPLE[0] and tuple(sheet[37, 22]) == (90, 90, 90)
+    assert (sheet[2 + 50, 104 + 25 + 25] > 200).all()  # the middle of the thigh, white
+    with pytest.raises(UserError, match="at least one picture"):
+        people_grid([], [], [], LSP, columns=2)
 
 
 def test_a_heatmap_lies_over_its_cells() -> None:

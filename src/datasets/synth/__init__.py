@@ -94,6 +94,8 @@ class SynthScenes(_Synth):
     what is seen of a person. Who is hardly seen, and the small people who fill scenes, are ignored.
     """
 
+    _last_truth: tuple[list[int], SceneAnnotations] | None = None
+
     def scene(self, index: int) -> Scene:
         """Scene `index`, drawn anew each time. Raises IndexError outside 0 … len - 1."""
         geometry, look = self._random(index, 2), self._random(index, 3)
@@ -124,5 +126,12 @@ class SynthScenes(_Synth):
         return sum(max(count - limit, 0) for count in counts)
 
     def truth(self, rows: np.ndarray) -> SceneAnnotations:
-        """The annotations of the scenes at `rows`, which are drawn for it; who is ignored is one crowd."""
-        return record_scenes(self.name, self.skeleton, rows, (self.scene(int(row)) for row in rows))
+        """The annotations of the scenes at `rows`; who is ignored is one crowd.
+
+        They are drawn for it. The last answer is kept: validation asks for the same time and again.
+        """
+        wanted = rows.tolist()
+        if self._last_truth is None or self._last_truth[0] != wanted:
+            scenes = (self.scene(row) for row in wanted)
+            self._last_truth = wanted, record_scenes(self.name, self.skeleton, rows, scenes)
+        return self._last_truth[1]
