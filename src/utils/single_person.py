@@ -58,7 +58,9 @@ class HeatmapObjective:
 
     def losses(self, outputs: Sequence[Tensor], *truth: Tensor, total: Tensor) -> Losses:
         """The loss, summed over stages."""
-        return {"loss": LOSSES[self.options.loss](outputs, *truth, total, self.options.stage_weights)}
+        heatmaps, weight = truth
+        loss, stage_weights = LOSSES[self.options.loss], self.options.stage_weights
+        return {"loss": loss(outputs, heatmaps, weight, total, stage_weights)}
 
     def heatmaps(self, maps: Tensor, batch: Batch) -> Tensor:
         """The maps (B, J, h, w), or for the softmax loss the distributions that they stand for.
