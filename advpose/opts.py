@@ -1,4 +1,4 @@
-"""Options of advpose; each default is the recipe of self-adversarial training (Chou et al., 2017)."""
+"""Options of advpose; defaults are the training of Chou et al. (2017), the network is that of hgpose."""
 
 from argparse import Namespace
 from collections.abc import Sequence

@@ -57,7 +57,7 @@ def test_commands_are_those_that_exist(document: Path, words: list[str]) -> None
     typed = [word.split("=")[0] for word in modern_spelling(words[2:]) if word.startswith("--")]
     assert set(typed) <= known
     for name in re.findall(r"recipes/[\w.-]+\.yaml", " ".join(words)):
-        assert (ROOT / "hgpose" / name).is_file()
+        assert (task / name).is_file()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

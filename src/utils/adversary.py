@@ -151,6 +151,8 @@ class Adversary:
         return {"update": self.update.state_dict(), "equilibrium": self.equilibrium.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self.options.load_discriminator:
+            raise UserError("--load-discriminator starts from another one than the run has: leave it out")
         self.update.load_state_dict(state["update"])
         self.equilibrium.load_state_dict(state["equilibrium"])
 

@@ -9,6 +9,7 @@ import torch
 
 from src import models
 from src.datasets.skeletons import Skeleton
+from src.losses.heatmap import over_stages
 from src.models.checkpoint import load_weights, read_checkpoint
 from src.models.layers import PoseNetwork
 from src.utils import distributed

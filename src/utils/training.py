@@ -319,11 +319,11 @@ def carry_out(
 
 def _introduce(run: Run, samples: Samples, valid_samples: Samples) -> None:
     """Tell the user what is trained, on what, and how long an epoch is."""
-    network = run.weights["model"]
-    millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
-    sizes = ", ".join(f"{key} {value}" for key, value in network.config.items())
     iters, batch_size = iterations(run.options, samples.drawn), run.options.batch_size
-    note(f"{network.arch} ({sizes}): {millions:.2f} M parameters on {_hardware(run.device)}")
+    for network in (network for name, network in run.weights.items() if name != "ema"):
+        millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+        sizes = ", ".join(f"{key} {value}" for key, value in network.config.items())
+        note(f"{network.arch} ({sizes}): {millions:.2f} M parameters on {_hardware(run.device)}")
     note(
         f"{samples.people.name}: {_counted(samples)}, {iters:,} iterations of {batch_size} an"
         f" epoch; {valid_samples.people.name}: {_counted(valid_samples)}"
