@@ -19,8 +19,7 @@ from src.datasets.images import read_image
 from src.datasets.skeletons import Skeleton
 from src.datasets.targets import to_images
 from src.errors import UserError
-from src.evaluation.decode import decode
-from src.evaluation.predict import heatmaps_of
+from src.evaluation.predict import located
 from src.evaluation.search import Search, find_people
 from src.models.layers import PoseNetwork
 from src.utils.device import autocast, choose_device
@@ -42,7 +41,10 @@ class Model(NamedTuple):
 
 
 class Pose(NamedTuple):
-    """One person: joints (J, 2) float32 in pixels of the picture, 0-based; score (J,) float32 of each."""
+    """One person: joints (J, 2) float32 in pixels of the picture, 0-based; score (J,) float32 of each.
+
+    Networks that give coordinates know no score: it is 1.
+    """
 
     joints: np.ndarray
     score: np.ndarray
@@ -87,9 +89,9 @@ def predict(
     crops = np.stack([affine.warp(pixels, matrix, model.input_res) for matrix in matrices])
     images = to_images(torch.from_numpy(crops).to(model.device))
     with autocast(model.device, model.amp):
-        heatmaps = heatmaps_of(model.network, images, model.skeleton.flip_order if flip_test else None)
-    points, scores = decode(heatmaps)
-    in_crop = points.cpu().numpy() * (model.input_res / heatmaps.shape[-1])
+        order = model.skeleton.flip_order if flip_test else None
+        points, scores, stride = located(model.network, images, order)
+    in_crop = points.cpu().numpy() * stride
     joints = affine.apply(affine.invert(np.stack(matrices)), in_crop).astype(np.float32)
     return [Pose(*person) for person in zip(joints, scores.cpu().numpy(), strict=True)]
 

@@ -3,9 +3,11 @@
     python tools/compare.py hgpose/a hgpose/b --out figure.png
     python tools/compare.py hgpose/a advpose/c --out figure.svg --by hour --watch
     python tools/compare.py mine.json published.json --out bars.png
+    python tools/compare.py a.json b.json --out pck.pdf --metric pckh_mean Wrist Ankle --table tex
 
 Prints a table of best values, and of the options in which the runs differ. JSON files of scores, which
-hgpose-ae/test.py writes with --json, become bars side by side.
+test.py writes with --json, become a table (as text, Markdown or LaTeX) and a figure: bars side by side of
+average precision, and of PCK and its kin curves over the threshold.
 """
 
 import argparse
@@ -14,12 +16,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from src.errors import UserError
 from src.utils.command import command, note
 from src.utils.curves import AXES, SUFFIXES, Run, check_metrics, draw, find_run, read_run, summarise, table
 from src.utils.files import writable_folder, write_json
 from src.utils.options import ROOT, Parser, one_of, positive, positive_real
+
+if TYPE_CHECKING:
+    from src.utils.bars import Scores
 
 
 @command
@@ -54,9 +60,10 @@ def get_options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--exp-dir", type=Path, default=ROOT / "exp", metavar="DIR", help="where runs lie")
     parser.add_argument("--by", type=one_of(list(AXES)), default="epoch", help=", ".join(AXES))
     parser.add_argument(
-        "--metric", nargs="+", default=["accuracy", "loss"], metavar="NAME",
+        "--metric", nargs="+", metavar="NAME",
         help="a panel for each: accuracy, loss, lr, acc_left_knee or another column of log.csv, without"
-        " train_ or valid_; the table is about the first",
+        " train_ or valid_; the table is about the first. Of JSON files a curve:"
+        " pckh_mean, Wrist, left wrist. None: accuracy and loss, or the mean and all groups of joints",
     )  # fmt: skip
     parser.add_argument(
         "--smooth", type=positive, default=1, metavar="N",
@@ -68,6 +75,12 @@ def get_options(argv: Sequence[str]) -> argparse.Namespace:
         "--watch", type=positive_real, nargs="?", const=10.0, metavar="SECONDS",
         help="follow running ones: look every SECONDS (10), draw anew when a log has grown, until Ctrl-C",
     )  # fmt: skip
+    parser.add_argument(
+        "--protocol", metavar="NAME", help="of JSON files with several; none: the first that all have"
+    )
+    parser.add_argument(
+        "--table", choices=("text", "md", "tex"), default="text", help="form of the table of JSON files"
+    )
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the table as JSON too")
     options = parser.parse_strictly(argv)
     if options.out.suffix.lower() not in SUFFIXES:
@@ -75,6 +88,10 @@ def get_options(argv: Sequence[str]) -> argparse.Namespace:
     files = [name for name in options.runs if _is_json(name)]
     if files and (len(files) < len(options.runs) or options.watch):
         raise UserError(f"{files[0]} holds scores: these are drawn alone, without runs and without --watch")
+    if not files and (options.protocol or options.table != "text"):
+        raise UserError("--protocol and --table are for JSON files of scores, which test.py --json writes")
+    if not files:
+        options.metric = options.metric or ["accuracy", "loss"]
     if options.labels and len(options.labels) != len(options.runs):
         raise UserError(f"--labels names {len(options.labels)} runs, but there are {len(options.runs)}")
     return options
@@ -85,18 +102,26 @@ def _is_json(name: str) -> bool:
 
 
 def show_scores(options: argparse.Namespace) -> None:
-    """Draw the scores in JSON files as bars and print them."""
-    from src.utils.bars import draw_bars, read_scores
-    from src.utils.bars import table as table_of_scores
+    """Draw the scores in JSON files, as curves if they have them, else as bars, and print them."""
+    from src.utils.bars import TABLES, draw_bars, draw_curves, read_all
 
-    labels = options.labels or [None] * len(options.runs)
-    scores = [read_scores(Path(name), label) for name, label in zip(options.runs, labels, strict=True)]
+    scores = read_all([Path(name) for name in options.runs], options.labels, options.protocol)
     writable_folder(options.out.parent)
-    draw_bars(scores, options.out, options.width)
+    if all(each.curves for each in scores):
+        draw_curves(scores, options.metric or [], options.out, options.width)
+    elif options.metric:
+        raise UserError("--metric: these files have no curves")
+    else:
+        draw_bars(scores, options.out, options.width)
     if options.json:
-        write_json(options.json, {"scores": [asdict(each) for each in scores]})
-    print(table_of_scores(scores), flush=True)
+        write_json(options.json, {"scores": [_content(each) for each in scores]})
+    print(TABLES[options.table](scores), flush=True)
     note(f"wrote {options.out}")
+
+
+def _content(scores: "Scores") -> dict[str, Any]:
+    intervals = {"intervals": scores.intervals} if scores.intervals else {}
+    return {"label": scores.label, "figures": scores.figures} | intervals
 
 
 def _label(folder: Path) -> str:

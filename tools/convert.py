@@ -449,7 +449,32 @@ PRINCETON_AE_RULES: tuple[Rule, ...] = (
     (r"^(merge_\w+\.\d+)\.conv\.conv\.", r"\1."),
 )
 
+
+def naman_deeppose(weights: Weights) -> Translation:
+    """A ResNet that counts coordinates from the middle of the crop; ours does so from a corner."""
+    from src.models.deeppose import DeepPose
+    from src.models.resnet import RESNETS
+
+    rules: list[Rule] = [(r"^resnet\.fc\.", "head."), (r"^resnet\.", "trunk.")]
+    renamed = rename(weights, rules)
+    marks = [re.match(r"trunk\.layer(\d)\.(\d+)\.", name) for name in renamed]
+    layers = [layer for layer, _ in {found.groups() for found in marks if found}]
+    blocks = tuple(layers.count(layer) for layer in "1234")
+    kind = "Bottleneck" if "trunk.layer1.0.conv3.weight" in renamed else "BasicBlock"
+    names = [name for name, form in RESNETS.items() if form == (kind, blocks)]
+    if not names:
+        raise ValueError(f"no ResNet has {blocks} blocks of this kind")
+    renamed["head.bias"] = renamed["head.bias"] + DeepPose.CENTRE
+    config = {"num_joints": len(renamed["head.bias"]) // 2, "backbone": names[0]}
+    return Translation("deeppose", config, renamed, {})
+
+
 SOURCES = (
+    Source(
+        "Pytorch-Human-Pose-Estimation (Naman-ntc, DeepPose)",
+        marks=(r"resnet\.conv1\.", r"resnet\.layer4\.", r"resnet\.fc\."),
+        translate=naman_deeppose,
+    ),
     Source(
         "adversarial-pose-pytorch (associative embedding)",
         marks=(r"head\.0\.", r"features\.0\.0\.up1\.0\.0\.", r"outs\.0\."),

@@ -91,6 +91,10 @@ class PersonCrops(Samples):
         sample = self._place(person, draw)
         return sample | {"image": self._cut(person, sample["matrix"])}
 
+    def pose(self, key: Key) -> Batch:
+        """A sample without its picture, which is not read."""
+        return self._place_row(key)[1]
+
     def _place_row(self, key: Key) -> tuple[Person, Batch]:
         """A person, and their sample without the picture."""
         _, row = key

@@ -35,7 +35,7 @@ from src.utils.progress import Progress
 ENLARGE, SHIFT = 1.25, 15.0  # the crop of a person over the annotated box
 HEAD_SHARE = 0.6  # of the head box's diagonal is the head size of PCKh (SC_BIAS in the official evaluation)
 
-_OFFICIAL = (
+OFFICIAL = (
     "mpii_human_pose_v1_u12_1.mat",
     "annot/mpii_human_pose_v1_u12_1.mat",
     "mpii_human_pose_v1_u12_2/mpii_human_pose_v1_u12_1.mat",
@@ -96,9 +96,9 @@ def convert_official(data_dir: Path) -> str:
     target = data_dir / "annot.h5"
     if target.is_file():
         return f"{target} is there already"
-    found = [data_dir / candidate for candidate in _OFFICIAL if (data_dir / candidate).is_file()]
+    found = [data_dir / candidate for candidate in OFFICIAL if (data_dir / candidate).is_file()]
     if not found:
-        return f"there is no {_OFFICIAL[0]} to convert; annotations in h5 or JSON files are read as they are"
+        return f"there is no {OFFICIAL[0]} to convert; annotations in h5 or JSON files are read as they are"
     columns = read_official(found[0])
     content = {
         "imgname": columns["images"],
@@ -442,7 +442,7 @@ _SOURCES = (
     _Source(("annot.h5", "annot/annot.h5"), _read_annot_h5),
     _Source(("annot/{split}.json", "{split}.json"), _read_split_json),
     _Source(("mpii_annotations.json", "annot/mpii_annotations.json"), _read_flagged_json, ("train", "valid")),
-    _Source(_OFFICIAL, _read_official),
+    _Source(OFFICIAL, _read_official),
 )
 
 

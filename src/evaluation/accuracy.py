@@ -74,6 +74,26 @@ class HeatmapAccuracy:
             self.counted.copy_(state["counted"])
 
 
+class CoordinateAccuracy(HeatmapAccuracy):
+    """The same for coordinates: as if each were a peak in the cell that it lies in, of size x size cells."""
+
+    def __init__(self, skeleton: Skeleton, device: torch.device, size: int) -> None:
+        super().__init__(skeleton, device)
+        self.size = size
+
+    @torch.no_grad()
+    def update(self, coordinates: Tensor, cells: Tensor, counts: Tensor) -> None:
+        """Count a batch; does not wait for the device.
+
+        coordinates (B, J, 2): of the last stage, in units of the crop. cells (B, J, 2) int64, counts (B, J)
+        bool: those of heatmaps of `size` cells a side (src.datasets.targets.target_cells).
+        """
+        found = (coordinates.float() * self.size).floor()
+        near = (found - cells).square().sum(2) <= (self.size / 20) ** 2
+        self.correct += (near & counts).sum(0)
+        self.counted += counts.sum(0)
+
+
 PEAK_WINDOW, PEAK_THRESHOLD = 5, 0.1  # those of grouping (src.evaluation.grouping.Grouping)
 
 

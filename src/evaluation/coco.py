@@ -10,9 +10,10 @@ import contextlib
 import io
 import json
 import math
-from collections.abc import Iterable
+import zipfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -22,15 +23,22 @@ from src.datasets.coco_json import to_coco
 from src.datasets.files import load_json
 from src.datasets.scene_annotations import SceneAnnotations
 from src.errors import UserError
+from src.evaluation.bootstrap import intervals
 from src.evaluation.grouping import People
-from src.utils.files import write_text
+from src.utils.files import replacing, write_text
 
 FIGURES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 
 Results = list[dict[str, Any]]
 
 _KEYS = ("image_id", "category_id", "keypoints", "score")
+_THRESHOLDS, _AT_75 = 10, 5  # 0.5, 0.55 … 0.95
 _DECIMALS = 3  # of coordinates in results
+
+# Of single people found in boxes (Xiao et al., "Simple baselines for human pose estimation and tracking",
+# ECCV 2018): a joint below the first does not count in a person's score, of two people more alike than the
+# second the one with the lower score is left out.
+SURE_JOINT, SAME_PERSON = 0.2, 0.9
 
 
 def coco_results(people: Iterable[People], image_ids: Iterable[int], category: int = 1) -> Results:
@@ -58,9 +66,51 @@ def coco_results(people: Iterable[People], image_ids: Iterable[int], category: i
     ]
 
 
+def people_in_boxes(
+    coords: np.ndarray, score: np.ndarray, box_score: np.ndarray, area: np.ndarray, sigmas: Sequence[float]
+) -> People:
+    """The people of one picture, from what a network for single people found in n boxes.
+
+    coords (n, J, 2) in its pixels, score (n, J): heatmaps there, box_score (n,), area (n,) of the boxes. A
+    person's score is that of the box times the mean of the joints' scores above SURE_JOINT, 0 if there are
+    none. Boxes may show the same person twice: who is left has an OKS of at most SAME_PERSON with all of a
+    higher score.
+    """
+    sure = score > SURE_JOINT
+    person_score = box_score * np.where(sure, score, 0).sum(1) / np.maximum(sure.sum(1), 1)
+    alike = similarities(coords, area, sigmas) > SAME_PERSON
+    kept: list[int] = []
+    for row in np.argsort(-person_score, kind="stable").tolist():
+        if not alike[row, kept].any():
+            kept.append(row)
+    return People(coords[kept], score[kept], person_score[kept])
+
+
+def similarities(coords: np.ndarray, area: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
+    """The OKS (n, n) of people (n, J, 2) with each other, for the mean of their areas (n,)."""
+    squares = ((coords[:, None] - coords) ** 2).sum(3)  # (n, n, J)
+    areas = (area[:, None] + area)[..., None] / 2
+    return np.exp(-squares / (2 * areas * (2 * np.array(sigmas)) ** 2)).mean(2)
+
+
 def write_results(path: Path, results: Results) -> None:
     """Write results as COCO's JSON: wholly, or not at all. UserError if the folder cannot be written."""
     write_text(path, json.dumps(results, separators=(",", ":")) + "\n")
+
+
+def write_zip(path: Path, results: Results) -> None:
+    """Write results as COCO's server wants them: their JSON, named alike, in a zip. UserError as above."""
+    with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{path.stem}.json", json.dumps(results, separators=(",", ":")))
+
+
+def is_results(path: Path) -> bool:
+    """Whether a file is a JSON list, as results are."""
+    try:
+        with open(path, "rb") as file:
+            return path.suffix == ".json" and file.read(64).lstrip().startswith(b"[")
+    except OSError:
+        return False
 
 
 def read_results(path: Path) -> Results:
@@ -102,6 +152,87 @@ def score(prepared: COCOeval) -> dict[str, float]:
         prepared.summarize()
     values = (float(value) if value >= 0 else math.nan for value in prepared.stats)  # -1: nobody counts
     return dict(zip(FIGURES, values, strict=True))
+
+
+def figure_intervals(scored: COCOeval, draws: int) -> dict[str, tuple[float, float]]:
+    """The intervals of FIGURES where pictures are drawn `draws` times, of what `score` was asked about."""
+    pictures = len(scored.params.imgIds)
+    if not pictures:
+        return {}
+    areas = [
+        _Ranked.of(scored.evalImgs[start : start + pictures]) for start in range(0, 3 * pictures, pictures)
+    ]
+
+    def figures(weights: np.ndarray) -> np.ndarray:
+        return np.array([_figures(areas, row, scored.params.recThrs) for row in weights])
+
+    ends = intervals(pictures, figures, draws).T.tolist()
+    return {name: (low, high) for name, (low, high) in zip(FIGURES, ends, strict=True) if low == low}
+
+
+class _Ranked(NamedTuple):
+    """The people found in M pictures, the surest first, as pycocotools has matched them at T thresholds.
+
+    picture (D,): of each; right, wrong (T, D) bool: both are False for those who do not count; total (M,):
+    how many people there are to be found.
+    """
+
+    picture: np.ndarray
+    right: np.ndarray
+    wrong: np.ndarray
+    total: np.ndarray
+
+    @classmethod
+    def of(cls, matched: Sequence[dict[str, Any] | None]) -> "_Ranked":
+        """matched: pycocotools' verdict about each picture; None where nobody is found or annotated."""
+        known = [(place, each) for place, each in enumerate(matched) if each]
+        total = np.zeros(len(matched))
+        for place, each in known:
+            total[place] = np.count_nonzero(np.asarray(each["gtIgnore"]) == 0)
+        if not known:
+            nobody = np.zeros((_THRESHOLDS, 0), bool)
+            return cls(np.zeros(0, np.int64), nobody, nobody, total)
+        order = np.argsort(-np.concatenate([each["dtScores"] for _, each in known]), kind="mergesort")
+        hits, ignored = (
+            np.concatenate([each[key] for _, each in known], axis=1)[:, order].astype(bool)
+            for key in ("dtMatches", "dtIgnore")
+        )
+        picture = np.repeat([place for place, _ in known], [len(each["dtScores"]) for _, each in known])
+        return cls(picture[order], hits & ~ignored, ~hits & ~ignored, total)
+
+
+def _figures(areas: Sequence[_Ranked], weights: np.ndarray, recalls: np.ndarray) -> list[float]:
+    """FIGURES of pictures that weigh `weights` (M,), from the people of all, of medium and of large size."""
+    curves = [_precision_and_recall(area, weights, recalls) for area in areas]
+    return [
+        float(figure)
+        for part in (0, 1)
+        for everybody, medium, large in [[curve[part] for curve in curves]]
+        for figure in (
+            everybody.mean(),
+            everybody[0],
+            everybody[_AT_75],
+            medium.mean(),
+            large.mean(),
+        )
+    ]
+
+
+def _precision_and_recall(
+    area: _Ranked, weights: np.ndarray, recalls: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Average precision over `recalls` (R,) and recall, (T,) both; NaN if there is nobody to be found."""
+    total = area.total @ weights
+    if not total:
+        return np.full(len(area.right), np.nan), np.full(len(area.right), np.nan)
+    share = weights[area.picture]
+    right, wrong = np.cumsum(area.right * share, axis=1), np.cumsum(area.wrong * share, axis=1)
+    recall = np.pad(right, ((0, 0), (1, 0))) / total
+    precision = right / np.maximum(right + wrong, np.finfo(np.float64).eps)
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    reached = np.pad(envelope, ((0, 0), (0, 1)))  # 0 beyond the last
+    mean = [row[each[1:].searchsorted(recalls)].mean() for row, each in zip(reached, recall, strict=True)]
+    return np.array(mean), recall[:, -1]
 
 
 def _values(results: Results, truth: SceneAnnotations) -> tuple[np.ndarray, np.ndarray]:

@@ -78,6 +78,12 @@ def decode(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
     return cells + 0.5 + 0.25 * towards * inner[..., None], values
 
 
+def flip_average_points(points: Tensor, of_mirrored: Tensor, flip_order: list[int]) -> Tensor:
+    """The mean of the points (B, J, 2) of a picture, in units of it, and those of its mirror image."""
+    x, y = torch.stack([of_mirrored[:, joint] for joint in flip_order], dim=1).unbind(2)
+    return (points + torch.stack([1 - x, y], dim=2)) / 2
+
+
 def flip_average(heatmaps: Tensor, of_mirrored: Tensor, flip_order: list[int]) -> Tensor:
     """The mean of the maps of a picture and those of its mirror image, brought back to the picture.
 

@@ -85,10 +85,26 @@ def tally(distance: np.ndarray, threshold: float | np.ndarray) -> Tally:
     return Tally(counts[:-1].reshape(*np.shape(threshold), -1), counts[-1])
 
 
+def within(distance: np.ndarray, threshold: float) -> np.ndarray:
+    """Whether distances are at most `threshold`; those that do not count are not."""
+    return distance <= distance.dtype.type(threshold + _ROUNDING)
+
+
+def first_passed(distance: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Which of the rising thresholds (T,) is the first that each distance is within; T if none, or NaN."""
+    limits = (thresholds + _ROUNDING).astype(distance.dtype)
+    return limits.searchsorted(distance)
+
+
 def area_under_curve(thresholds: np.ndarray, percent: np.ndarray) -> np.ndarray:
     """The mean height (...) of curves (..., T) between their ends, by the trapezoid rule."""
-    widths = np.diff(thresholds)
-    return (widths * (percent[..., 1:] + percent[..., :-1]) / 2).sum(-1) / widths.sum()
+    return percent @ area_weights(thresholds)
+
+
+def area_weights(thresholds: np.ndarray) -> np.ndarray:
+    """What each value (T,) of a curve adds to the area under it; their sum is 1."""
+    halves = np.diff(thresholds) / 2
+    return (np.append(halves, 0) + np.append(0, halves)) / (thresholds[-1] - thresholds[0])
 
 
 def box_sides(joints: np.ndarray, visible: np.ndarray) -> np.ndarray:

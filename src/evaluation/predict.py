@@ -11,7 +11,8 @@ from src.datasets import affine
 from src.datasets.annotations import UNLABELLED
 from src.datasets.crops import Batch
 from src.datasets.targets import to_images
-from src.evaluation.decode import decode, flip_average
+from src.evaluation.decode import decode, flip_average, flip_average_points
+from src.models.layers import PoseNetwork
 from src.utils.device import autocast, to_device
 
 
@@ -19,8 +20,8 @@ class Found(NamedTuple):
     """Predictions for N people, and what was known of them.
 
     coords (N, J, 2) picture pixels, 0-based; heatmap (N, J, 2) the same joints in heatmap cells, target
-    (N, J, 2) the true ones there; score (N, J) the map's value; row (N,) the person's place in the split;
-    truth (N, J, 2), visible (N, J), norm (N,), scale (N,) as annotated.
+    (N, J, 2) the true ones there; score (N, J) the map's value, 1 where there is no map; row (N,) the
+    person's place in the split; truth (N, J, 2), visible (N, J), norm (N,), scale (N,) as annotated.
     """
 
     coords: np.ndarray
@@ -44,7 +45,7 @@ def predict(
 ) -> Found:
     """The predictions of the last stage, in the order of `batches`.
 
-    With `flip_order` (the skeleton's) the maps are averaged with those of the mirrored picture. amp: the
+    With `flip_order` (the skeleton's) they are averaged with those of the mirrored picture. amp: the
     network's precision, as `src.utils.device.autocast` takes it.
     """
     network.eval()
@@ -53,12 +54,23 @@ def predict(
     return Found(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def heatmaps_of(network: nn.Module, images: Tensor, flip_order: list[int] | None = None) -> Tensor:
-    """The last stage's maps (B, J, h, w) of images (B, 3, H, W); averaged with the mirror's, if asked."""
-    heatmaps = network(images)[-1].float()
-    if flip_order is None:
-        return heatmaps
-    return flip_average(heatmaps, network(images.flip(3))[-1].float(), flip_order)
+def located(
+    network: nn.Module, images: Tensor, flip_order: list[int] | None = None
+) -> tuple[Tensor, Tensor, float]:
+    """The joints in images (B, 3, H, W), averaged with the mirror's, if asked; for heatmaps and coordinates.
+
+    Returns points (B, J, 2) in cells, scores (B, J), and the side of a cell in pixels. Coordinates are in
+    cells of as many pixels as those of most heatmaps, and have no score but 1.
+    """
+    output = network(images)[-1].float()
+    is_heatmap = output.ndim == 4
+    if flip_order is not None:
+        average = flip_average if is_heatmap else flip_average_points
+        output = average(output, network(images.flip(3))[-1].float(), flip_order)
+    if is_heatmap:
+        return *decode(output), images.shape[-1] / output.shape[-1]
+    size = images.shape[-1] // PoseNetwork.stride
+    return size * output, torch.ones_like(output[..., 0]), images.shape[-1] / size
 
 
 def _each(
@@ -66,9 +78,8 @@ def _each(
 ) -> Iterator[Found]:
     for batch in batches:
         images = to_images(to_device({"image": batch["image"]}, device)["image"])
-        heatmaps = heatmaps_of(network, images, flip_order)
-        points, score = (part.cpu().numpy() for part in decode(heatmaps))
-        stride = images.shape[-1] / heatmaps.shape[-1]
+        *parts, stride = located(network, images, flip_order)
+        points, score = (part.cpu().numpy() for part in parts)
         known = {key: batch[key].numpy() for key in ("matrix", "row", "truth", "visible", "norm", "scale")}
         to_picture = affine.invert(known.pop("matrix"))
         coords = affine.apply(to_picture, points * stride).astype(np.float32)

@@ -16,7 +16,7 @@ of the release, which for most releases count pixels from 1.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -88,10 +88,20 @@ def release_origin(dataset: str) -> int:
     return 0 if dataset in _ZERO_BASED else 1
 
 
-def read_predictions(
-    path: Path, count: int, skeleton: Skeleton, default_origin: int
-) -> tuple[np.ndarray, Skeleton]:
-    """The joints (N, J, 2) in a file, 0-based and in the order of the split, and the skeleton they are of.
+class Stored(NamedTuple):
+    """What a file has, in the order of the split.
+
+    coords (N, J, 2) picture pixels, 0-based; skeleton: whose joints they are; score (N, J): the network's
+    confidence, 1 where the file has none.
+    """
+
+    coords: np.ndarray
+    skeleton: Skeleton
+    score: np.ndarray
+
+
+def read_predictions(path: Path, count: int, skeleton: Skeleton, default_origin: int) -> Stored:
+    """The predictions in a file.
 
     Reads .h5, .mat, .npz and .json files with `preds` as this module describes them; a `pos_pred_src`
     (J, 2, N), as in the MPII evaluation in MATLAB, does as well. idxs may count from 1.
@@ -101,18 +111,17 @@ def read_predictions(
     files without origin. Raises UserError for a file that is damaged or not about these people.
     """
     content = _load(path)
-    points = _points(content, path)
+    points, score = _points(content, path)
     if len(points) != count:
         raise UserError(f"{path} has predictions for {len(points)} people, but the split has {count}")
     bad = ~np.isfinite(points).all((1, 2))
     if bad.any():
         raise UserError(f"{path}: preds are not all finite in row {np.argmax(bad)} ({bad.sum()} such rows)")
     if "idxs" in content:
-        ordered = np.empty_like(points)
-        ordered[_places(content["idxs"], count, path)] = points
-        points = ordered
+        order = np.argsort(_places(content["idxs"], count, path))
+        points, score = points[order], score[order]
     origin = _origin(content, default_origin, path)
-    return points - origin, _skeleton(content, points.shape[1], skeleton, path)
+    return Stored(points - origin, _skeleton(content, points.shape[1], skeleton, path), score)
 
 
 _FIELDS = ("preds", "pos_pred_src", "idxs", "origin", "skeleton")
@@ -152,17 +161,18 @@ def _load(path: Path) -> dict[str, Any]:
     return _LOADERS[path.suffix](path)
 
 
-def _points(content: dict[str, Any], path: Path) -> np.ndarray:
-    """The joints (N, J, 2) float64, in the file's own order and origin."""
+def _points(content: dict[str, Any], path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The joints (N, J, 2) float64 and their confidence (N, J), in the file's own order and origin."""
     if "preds" in content:
         preds = np.asarray(content["preds"])
         values = 5 if preds.shape[-1:] == (5,) else 2
         check_shape(preds, (None, None, values), "preds", path)
-        return preds[..., :2].astype(np.float64)
+        score = preds[..., 4] if values == 5 else np.ones(preds.shape[:2])
+        return preds[..., :2].astype(np.float64), score.astype(np.float64)
     if "pos_pred_src" in content:
         preds = np.asarray(content["pos_pred_src"])
         check_shape(preds, (None, 2, None), "pos_pred_src", path)
-        return preds.transpose(2, 0, 1).astype(np.float64)
+        return preds.transpose(2, 0, 1).astype(np.float64), np.ones((preds.shape[2], preds.shape[0]))
     raise UserError(f"{path} has no preds; is it a file of predictions?")
 
 

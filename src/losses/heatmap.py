@@ -35,9 +35,9 @@ def heatmap_mse(
     Returns a scalar: the mean over all joints (those that count) and cells, summed over stages. It is 0 if no
     joint counts.
     """
-    target = _precise(target)
-    stages = [(_precise(output) - target).square().mean(dim=(2, 3)) for output in outputs]  # (B, J) each
-    return _weighted_mean(over_stages(stages, stage_weights), weight, total)
+    target = precise(target)
+    stages = [(precise(output) - target).square().mean(dim=(2, 3)) for output in outputs]  # (B, J) each
+    return weighted_mean(over_stages(stages, stage_weights), weight, total)
 
 
 def heatmap_softmax(
@@ -61,19 +61,19 @@ def heatmap_softmax(
 
     Returns a scalar: the mean over the joints that count, summed over stages. It is 0 if no joint counts.
     """
-    target = _precise(target).flatten(2)  # (B, J, h*w)
+    target = precise(target).flatten(2)  # (B, J, h*w)
     mass = target.sum(dim=2, keepdim=True)
     share = target / torch.where(mass > 0, mass, 1)
     counted = (mass > 0).squeeze(2).to(target.dtype)  # (B, J)
-    stages = [-(share * _precise(output).flatten(2).log_softmax(dim=2)).sum(dim=2) for output in outputs]
+    stages = [-(share * precise(output).flatten(2).log_softmax(dim=2)).sum(dim=2) for output in outputs]
     weight = counted if weight is None else counted * weight
-    return _weighted_mean(over_stages(stages, stage_weights), weight, total)
+    return weighted_mean(over_stages(stages, stage_weights), weight, total)
 
 
 LOSSES = dict(zip(HEATMAP_LOSSES, (heatmap_mse, heatmap_softmax), strict=True))
 
 
-def _precise(x: Tensor) -> Tensor:
+def precise(x: Tensor) -> Tensor:
     """`x` in float32, or in float64 if it is that already."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
@@ -101,7 +101,7 @@ def over_stages(values: Sequence[Tensor], weights: Sequence[float] | None) -> Te
     return torch.stack(list(values)).sum(dim=0)
 
 
-def _weighted_mean(values: Tensor, weight: Tensor | None, total: Tensor | None) -> Tensor:
+def weighted_mean(values: Tensor, weight: Tensor | None, total: Tensor | None) -> Tensor:
     """The sum of `values` with `weight`, both (B, J), over `total`; 0 if that is 0, decided on the device."""
     weight = torch.ones_like(values) if weight is None else weight
     total = weight.sum() if total is None else total

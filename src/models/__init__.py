@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from src.models.layers import PoseNetwork
 
 
+def _least(**_: Any) -> int:
+    return 16  # a map of 4 cells, of which 2 have neighbours on both sides
+
+
 class Architecture(NamedTuple):
     """A row of the table of networks.
 
@@ -31,6 +35,7 @@ class Architecture(NamedTuple):
     paper: where it was published.
     preset: arguments of the class that make this network of it, where those left out would make another.
     num_joints, input_res: what it was published for, beside the defaults of the other arguments.
+    least: the smallest side of its input, given its config, if that is not the multiple.
     """
 
     module: str
@@ -40,6 +45,7 @@ class Architecture(NamedTuple):
     preset: Mapping[str, Any] = MappingProxyType({})
     num_joints: int = 16
     input_res: int = 256
+    least: Callable[..., int] = _least
 
 
 def _hourglass_multiple(depth: int = 4, **_: Any) -> int:
@@ -48,6 +54,15 @@ def _hourglass_multiple(depth: int = 4, **_: Any) -> int:
 
 def _resnet_multiple(**_: Any) -> int:
     return 32
+
+
+def _any_size(**_: Any) -> int:
+    return 1
+
+
+def least_side(backbone: str = "", **_: Any) -> int:
+    """The smallest side in pixels of the pictures for a classification network (`src.models.backbones`)."""
+    return 75 if backbone == "inception_v3" else 64  # whose smallest maps then still have several cells
 
 
 NEWELL = "Newell, Yang and Deng, ECCV 2016"
@@ -115,6 +130,17 @@ class LoadedModel:
 TAGGED = ("hg-ae", "hg")
 SINGLE_PERSON = tuple(name for name in ARCHITECTURES if name != "hg-ae")
 
+# Those that give coordinates, (B, J, 2) in units of the crop, and no heatmaps.
+REGRESSION: dict[str, Architecture] = {
+    "deeppose": Architecture(
+        "src.models.deeppose", "DeepPose", _any_size, "Toshev and Szegedy, CVPR 2014", least=least_side
+    ),
+    "ief": Architecture(
+        "src.models.ief", "IterativeErrorFeedback", _any_size,
+        "Carreira, Agrawal, Fragkiadaki and Malik, CVPR 2016", input_res=224, least=least_side,
+    ),
+}  # fmt: skip
+
 # What learns beside a network of the table: no pose comes out of it.
 PARTNERS: dict[str, Architecture] = {
     "discriminator": Architecture(
@@ -126,17 +152,17 @@ PARTNERS: dict[str, Architecture] = {
 
 def architecture(arch: str) -> Architecture:
     """The row of the tables for `arch`; UserError, with the nearest name, if there is none."""
-    row = ARCHITECTURES.get(arch) or PARTNERS.get(arch)
+    row = ARCHITECTURES.get(arch) or REGRESSION.get(arch) or PARTNERS.get(arch)
     if row is None:
-        known = ", ".join(ARCHITECTURES)
-        raise UserError(f"there is no architecture {arch!r}{suggest(arch, ARCHITECTURES)}; known: {known}")
+        known = [*ARCHITECTURES, *REGRESSION]
+        raise UserError(f"there is no architecture {arch!r}{suggest(arch, known)}; known: {', '.join(known)}")
     return row
 
 
 def smallest_input(arch: str, **config: Any) -> int:
     """The smallest side in pixels of the square images that a network takes."""
-    multiple = architecture(arch).input_multiple(**config)
-    return max(multiple, 16)  # a map of 4 cells, of which 2 have neighbours on both sides
+    row = architecture(arch)
+    return max(row.input_multiple(**config), row.least(**config))
 
 
 def check_input(arch: str, input_res: int, **config: Any) -> None:
@@ -144,16 +170,14 @@ def check_input(arch: str, input_res: int, **config: Any) -> None:
     multiple, least = architecture(arch).input_multiple(**config), smallest_input(arch, **config)
     if input_res < least or input_res % multiple:
         nearest = max(least, round(input_res / multiple) * multiple)
-        raise UserError(
-            f"an input of {input_res} px does not suit {arch}: "
-            f"the side must be a multiple of {multiple}, the nearest is {nearest}"
-        )
+        rule = f"a multiple of {multiple}, the nearest is {nearest}" if multiple > 1 else f"at least {least}"
+        raise UserError(f"an input of {input_res} px does not suit {arch}: the side must be {rule}")
 
 
 def build(arch: str, num_joints: int, **config: Any) -> PoseNetwork:
     """A network with fresh weights.
 
-    arch: a name in ARCHITECTURES.
+    arch: a name in ARCHITECTURES, REGRESSION or PARTNERS.
     num_joints: J.
     config: the other arguments of its class; those left out take its defaults.
 

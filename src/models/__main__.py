@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from statistics import median
 from time import perf_counter
 
-from src.models import ARCHITECTURES, build
+from src.models import ARCHITECTURES, REGRESSION, build
 from src.utils.command import command
 from src.utils.options import Parser, one_of, positive
 
+KNOWN = ARCHITECTURES | REGRESSION
 HEAD = f"{'name':24}{'input':>6}{'parameters':>13}{'multiply-adds':>15}  "
 
 
@@ -24,8 +25,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.measure:
         print(how(args))
     print(HEAD + ("  images/s  " if args.measure else "") + "published by")
-    for arch in args.names or ARCHITECTURES:
-        row = ARCHITECTURES[arch]
+    for arch in args.names or KNOWN:
+        row = KNOWN[arch]
         parameters, macs = size(arch)
         sizes = f"{arch:24}{row.input_res:6}{parameters:13,}{macs / 1e9:13.3f} G  "
         speed = f"{images_per_second(arch, args):10.3g}  " if args.measure else ""
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def parse(argv: Sequence[str]) -> Namespace:
     parser = Parser("Print the networks that there are, with their size when published.")
     parser.add_argument(
-        "names", nargs="*", type=one_of(list(ARCHITECTURES)), metavar="NAME", help="only these networks"
+        "names", nargs="*", type=one_of(list(KNOWN)), metavar="NAME", help="only these networks"
     )
     parser.add_argument("--measure", action="store_true", help="add images a second on this machine")
     parser.add_argument("--device", default="auto", help="to measure on: auto, cpu, cuda, cuda:1, mps …")
@@ -54,7 +55,7 @@ def size(arch: str) -> tuple[int, int]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    row = ARCHITECTURES[arch]
+    row = KNOWN[arch]
     with torch.device("meta"), torch.inference_mode():
         network = build(arch, row.num_joints).eval()
         for module in network.modules():
@@ -72,7 +73,7 @@ def images_per_second(arch: str, args: Namespace) -> float:
     from src.utils.device import autocast, choose_device, place
     from src.utils.speed import best_channels_last, precision
 
-    row, device = ARCHITECTURES[arch], choose_device(args.device)
+    row, device = KNOWN[arch], choose_device(args.device)
     network = place(build(arch, row.num_joints), device, best_channels_last(device)[0]).eval()
     images = torch.rand(args.batch_size, 3, row.input_res, row.input_res, device=device)
     seconds: list[float] = []

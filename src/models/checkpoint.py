@@ -3,7 +3,7 @@
 Every checkpoint has
 
     format      1
-    arch        the network's name in `src.models.ARCHITECTURES`
+    arch        the network's name in a table of `src.models`
     config      its constructor's arguments, num_joints included
     skeleton    plain dict of the joints
     input_res   side of the square input in pixels

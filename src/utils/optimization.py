@@ -25,6 +25,7 @@ def build_optimizer(parameters: Iterable[nn.Parameter], options: Namespace) -> t
         "sgd": (torch.optim.SGD, {"momentum": options.momentum}),
         "nag": (torch.optim.SGD, {"momentum": options.momentum or 0.9, "nesterov": True}),
         "adadelta": (torch.optim.Adadelta, {"eps": options.eps}),
+        "adagrad": (torch.optim.Adagrad, {"eps": options.eps}),
     }
     assert set(builders) == set(OPTIMIZERS)
     kind, settings = builders[options.optimizer]

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import configargparse
 
 from src.errors import UserError, suggest
-from src.losses import HEATMAP_LOSSES
+from src.losses import COORDINATE_LOSSES, HEATMAP_LOSSES
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS_FILE = "options.json"  # in the folder of an experiment
@@ -390,7 +390,19 @@ def _add_scoring_options(parser: Parser, stored: str, batch_size: int) -> Any:
 
 def add_single_person_scoring_options(parser: Parser) -> None:
     how = _add_scoring_options(parser, ".h5, .mat, .npz or .json", batch_size=16)
-    how.add_argument("--protocol", help="pckh, pck or pck-box; none: that of the data set")
+    how.add_argument(
+        "--protocol", nargs="+", metavar="NAME",
+        help="one or several of pckh, pck, pck-box, pcp, ap, …; none: the customary ones of the data set",
+    )  # fmt: skip
+    how.add_argument(
+        "--bootstrap", type=count, default=0, metavar="N",
+        help="draw people (Penn Action: clips, AP: pictures) N times, such as 1000, for 95 %% intervals of"
+        " the means",
+    )  # fmt: skip
+    how.add_argument(
+        "--submission", type=path, metavar="FILE",
+        help="write what a benchmark's server takes: .mat for MPII's test split, .zip for COCO",
+    )  # fmt: skip
     how.add_argument(
         "--boxes",
         type=path,
@@ -430,6 +442,29 @@ def add_network_options(parser: Parser, architectures: Sequence[str], arch: str)
     group.add_argument("--arch", type=one_of(architectures), default=arch, help="architecture")
     for name, meaning in _SIZES.items():
         group.add_argument(f"--{name}", type=positive, metavar="N", help=meaning)
+    _add_further_arguments(group)
+
+
+def add_regression_options(parser: Parser, architectures: Sequence[str], arch: str) -> None:
+    """Which network that gives coordinates, on which backbone (`network_config` with BACKBONE)."""
+    group = parser.add_argument_group("network")
+    group.add_argument("--arch", type=one_of(architectures), default=arch, help="architecture")
+    group.add_argument(
+        "--backbone", metavar="NAME",
+        help="a classification network of torchvision, such as resnet18; none: that of the published network",
+    )  # fmt: skip
+    group.add_argument(
+        "--pretrained", choices=("none", "auto", "imagenet"), default="none",
+        help="weights learnt on ImageNet; auto: if they can be had",
+    )  # fmt: skip
+    group.add_argument("--cascade", type=count, default=0, help="deeppose: further stages, which look closer")
+    _add_further_arguments(group)
+
+
+BACKBONE = ("backbone", "pretrained", "cascade")  # options that are arguments of networks with a backbone
+
+
+def _add_further_arguments(group: Any) -> None:
     group.add_argument(
         "--network", type=setting, nargs="*", default=[], metavar="KEY=VALUE",
         help="further arguments of the architecture",
@@ -451,7 +486,7 @@ def network_config(options: argparse.Namespace, *others: str) -> dict[str, Any]:
     others: options beside the sizes of all tasks that are such arguments. Raises UserError for a `--network`
     that sets what has an option of its own, or the number of joints.
     """
-    sizes = {name: getattr(options, name) for name in (*_SIZES, *others)}
+    sizes = {name: getattr(options, name) for name in (*_SIZES, *others) if hasattr(options, name)}
     further = dict(text.split("=", 1) for text in options.network)
     if "tag_dim" in further and "tag_dim" not in sizes:
         raise UserError("--network cannot set tag_dim: tags are of several people, see hgpose-ae")
@@ -561,6 +596,15 @@ def add_heatmap_loss_options(parser: Parser) -> None:
         "--mask-unlabelled", action=BooleanOptionalAction, default=False,
         help="take unlabelled joints out of the loss",
     )  # fmt: skip
+
+
+def add_coordinate_loss_options(parser: Parser) -> None:
+    loss = parser.add_argument_group("loss")
+    loss.add_argument(
+        "--loss", choices=COORDINATE_LOSSES, default="smooth",
+        help="of coordinates; smooth: l2 near the joint, l1 farther away",
+    )  # fmt: skip
+    _add_stage_weights(loss)
 
 
 def add_tag_loss_options(parser: Parser) -> None:
@@ -699,7 +743,7 @@ def add_optimizer_options(parser: Parser, optimizer: str, lr: float) -> None:
     group.add_argument("--momentum", type=real, default=0.0, help="of rmsprop, sgd and nag")
     group.add_argument("--weight-decay", type=real, default=0.0)
     group.add_argument("--alpha", type=share, default=0.99, help="smoothing of rmsprop")
-    group.add_argument("--eps", type=positive_real, default=1e-8, help="of rmsprop, adam, adamw and adadelta")
+    group.add_argument("--eps", type=positive_real, default=1e-8, help="of all but sgd and nag")
     group.add_argument(
         "--schedule", choices=SCHEDULES, default="constant", help="course of the learning rate"
     )
@@ -726,6 +770,6 @@ def add_speed_options(parser: Parser) -> None:
     )  # fmt: skip
 
 
-OPTIMIZERS = ("rmsprop", "adam", "adamw", "sgd", "nag", "adadelta")
+OPTIMIZERS = ("rmsprop", "adam", "adamw", "sgd", "nag", "adadelta", "adagrad")
 AMP = ("auto", "none", "bf16", "fp16")
 SCHEDULES = ("constant", "step", "multistep", "cosine", "inverse")

@@ -1,21 +1,41 @@
-"""What test.py of the single-person tasks does: predict or read predictions, score, print, draw."""
+"""What test.py of the single-person tasks does: predict or read predictions, score, print, draw, submit."""
 
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from src import models
 from src.datasets import affine
-from src.datasets.annotations import Annotations, People
+from src.datasets.affine import PERSON_PIXELS
+from src.datasets.annotations import UNLABELLED, Annotations, People
 from src.datasets.augmentation import Draw
+from src.datasets.coco import read_scenes
 from src.datasets.crops import PersonCrops
-from src.datasets.people import open_people
+from src.datasets.mpii import MPII, OFFICIAL
+from src.datasets.people import data_folder, open_people
 from src.datasets.skeletons import Skeleton
 from src.errors import UserError
+from src.evaluation.coco import (
+    Results,
+    coco_results,
+    figure_intervals,
+    is_results,
+    people_in_boxes,
+    prepare,
+    read_results,
+    score,
+    write_results,
+    write_zip,
+)
 from src.evaluation.predict import Found, heatmap_accuracy, predict
-from src.evaluation.predictions import read_predictions, release_origin
-from src.evaluation.protocols import Result, Truth, evaluate, format_table, protocol_of, to_json
+from src.evaluation.predictions import Stored, read_predictions, release_origin
+from src.evaluation.protocols import AP, Truth, evaluate, protocols_of
+from src.evaluation.results import Result, format_table, to_json
+from src.evaluation.submission import write_mpii
+from src.utils.bars import Scores, table
 from src.utils.command import note
 from src.utils.device import choose_device
 from src.utils.experiment import BEST, NEWEST
@@ -24,15 +44,119 @@ from src.utils.pictures import prediction_grid, save_image
 from src.utils.single_person import validation_batches, write_predictions
 from src.utils.speed import precision
 
+Outcomes = list[Result | Scores]
+_SUBMITTED = {"mpii": ".mat", "coco": ".zip"}  # data sets with a server, and what it takes
 
-def score_predictions(args: Namespace) -> Result:
+REGRESSION_TASK = "regpose"
+
+
+def score_predictions(args: Namespace) -> Outcomes:
     """Score the file `--predictions` names against the split; pictures are not needed."""
+    protocols = protocols_of(args.dataset, args.protocol)
+    check_submission(args, protocols)
+    if AP in protocols and is_results(args.predictions):
+        return [average_precision(args, read_results(args.predictions), args.predictions.stem)]
     people = open_people(args, args.split, None, args.input_res)
-    protocol = protocol_of(args.dataset, args.protocol)
+    stored = read_predictions(args.predictions, len(people), people.skeleton, release_origin(args.dataset))
     truth = Truth.of(people)
-    origin = release_origin(args.dataset)
-    coords, skeleton = read_predictions(args.predictions, len(people), truth.skeleton, origin)
-    return evaluate(protocol, coords, truth, skeleton)
+    return outcomes(args, protocols, stored, truth, people, np.arange(len(people)), args.predictions.stem)
+
+
+def outcomes(
+    args: Namespace,
+    protocols: Sequence[str],
+    found: Stored,
+    truth: Truth,
+    people: People,
+    rows: np.ndarray,
+    label: str,
+    folder: Path | None = None,
+) -> Outcomes:
+    """What each protocol says about predictions for those of `people` at `rows` (N,).
+
+    label: whose they are. folder: where results in COCO's format go. Writes `--submission`, too. People of a
+    test split without annotation are not scored.
+    """
+    scored: Outcomes = []
+    if args.submission and args.dataset == "mpii":
+        assert isinstance(people, Annotations)
+        release = MPII.find(data_folder(args), OFFICIAL)
+        write_mpii(args.submission, release, found.coords, people.select(rows), found.skeleton)
+        note(f"submission of {len(rows)} people: {args.submission}")
+    if args.split == "test" and not (truth.visible > UNLABELLED).any():
+        note(f"{people.name} has no labelled joint, so nothing is scored")
+        return scored
+    for protocol in protocols:
+        if protocol == AP:
+            assert isinstance(people, Annotations)
+            results = results_in_boxes(found, people.select(rows))
+            if folder is not None:
+                write_results(folder / "results.json", results)
+                note(f"results: {folder / 'results.json'}")
+            pictures = None if len(rows) == len(people) else people.index[rows]
+            scored.append(average_precision(args, results, label, found.skeleton, pictures))
+        else:
+            scored.append(evaluate(protocol, found.coords, truth, found.skeleton, args.bootstrap))
+    return scored
+
+
+def results_in_boxes(found: Stored, people: Annotations) -> Results:
+    """Predictions for people of COCO, who have annotated or detected boxes, in its format of results."""
+    box_score = getattr(people, "score", np.ones(len(people)))
+    area = (PERSON_PIXELS * people.scale.astype(np.float64)) ** 2
+    order = np.argsort(people.index, kind="stable")
+    pictures = np.split(order, np.flatnonzero(np.diff(people.index[order])) + 1)
+    sigmas = found.skeleton.sigmas
+    each = (
+        people_in_boxes(found.coords[rows], found.score[rows], box_score[rows], area[rows], sigmas)
+        for rows in pictures
+    )
+    return coco_results(each, (int(people.index[rows[0]]) for rows in pictures))
+
+
+def average_precision(
+    args: Namespace,
+    results: Results,
+    label: str,
+    skeleton: Skeleton | None = None,
+    pictures: np.ndarray | None = None,
+) -> Scores:
+    """AP of results of the split, which `--submission` gets, too.
+
+    skeleton: whose joints they have; None: the split's. pictures: the ids of those that count; None: all.
+    """
+    scenes = read_scenes(data_folder(args), args.split, args.valid_share, args.coco_year, args.valid_ids)
+    if skeleton and skeleton.joints != scenes.skeleton.joints:
+        raise UserError(
+            f"AP is of all joints of {scenes.name}, and {label} has those of {skeleton.name}; --protocol"
+            " pck-box scores the joints that both have"
+        )
+    if pictures is not None:
+        scenes = scenes.select(np.isin(scenes.image_id, pictures))
+    if args.submission:
+        write_zip(args.submission, results)
+        note(f"submission of {len(results)} people: {args.submission}")
+    prepared = prepare(scenes, results)
+    figures = score(prepared)
+    ends = figure_intervals(prepared, args.bootstrap) if args.bootstrap else {}
+    return Scores(f"{label} on {scenes.name}", figures, ends)
+
+
+def check_submission(args: Namespace, protocols: Sequence[str]) -> None:
+    """UserError for a `--submission` that no server takes, before anything is predicted."""
+    if not args.submission:
+        return
+    suffix = _SUBMITTED.get(args.dataset)
+    if suffix is None:
+        raise UserError(
+            f"--submission: there is no server for {args.dataset}, but for {', '.join(_SUBMITTED)}"
+        )
+    if args.submission.suffix != suffix:
+        raise UserError(f"--submission {args.submission} must end in {suffix} for {args.dataset}")
+    if args.dataset == "coco" and AP not in protocols:
+        raise UserError("--submission: COCO's server takes what --protocol ap scores")
+    if args.dataset == "mpii":
+        MPII.find(data_folder(args), OFFICIAL)
 
 
 def checkpoint_of(args: Namespace, task: str) -> Path:
@@ -43,16 +167,21 @@ def checkpoint_of(args: Namespace, task: str) -> Path:
     return path
 
 
-def score_checkpoint(args: Namespace, task: str) -> Result:
+def score_checkpoint(args: Namespace, task: str) -> Outcomes:
     """Predict the split with the network of `--exp` or `--checkpoint`, keep and score the predictions."""
     path = checkpoint_of(args, task)
     device = choose_device(args.device)
     loaded = models.load(path, device)
     if loaded.config.get("tag_dim"):
         raise UserError(f"{path} is of a network that finds all people of a picture: see hgpose-ae/test.py")
+    if (loaded.arch in models.REGRESSION) != (task == REGRESSION_TASK):
+        other = "hgpose" if task == REGRESSION_TASK else REGRESSION_TASK
+        gives = "heatmaps" if task == REGRESSION_TASK else "coordinates"
+        raise UserError(f"{path} is of {loaded.arch}, which gives {gives}: see {other}/test.py")
     skeleton = Skeleton.from_dict(loaded.skeleton)
     people = open_people(args, args.split, skeleton, loaded.input_res)
-    protocol = protocol_of(args.dataset, args.protocol, skeleton)
+    protocols = protocols_of(args.dataset, args.protocol, skeleton)
+    check_submission(args, protocols)
 
     crops = PersonCrops(people, loaded.input_res)
     found = predict(
@@ -73,11 +202,13 @@ def score_checkpoint(args: Namespace, task: str) -> Result:
         write_predictions(writable_folder(folder), "preds", found, people)
     if args.pictures:
         draw(found, people, args.pictures, (folder or Path.cwd()) / "predictions.jpg")
+    predicted = Stored(found.coords, skeleton, found.score)
+    truth = Truth.beside(found, people)
     if isinstance(people, Annotations):  # in the joints of the release, which may be more than the network's
-        own = open_people(args, args.split)
-        assert isinstance(own, Annotations)
-        return evaluate(protocol, found.coords, Truth.of(own.select(found.row)), skeleton)
-    return evaluate(protocol, found.coords, Truth.beside(found, people))
+        people = open_people(args, args.split)
+        assert isinstance(people, Annotations)
+        truth = Truth.of(people.select(found.row))
+    return outcomes(args, protocols, predicted, truth, people, found.row, args.exp or path.stem, folder)
 
 
 def draw(found: Found, people: People, count: int, path: Path) -> None:
@@ -98,8 +229,13 @@ def draw(found: Found, people: People, count: int, path: Path) -> None:
     note(f"pictures: {path}")
 
 
-def report(result: Result, args: Namespace) -> None:
-    """Print the table; write it as JSON if asked."""
-    print(format_table(result))
-    if args.json:
-        write_json(args.json, to_json(result))
+def report(scored: Outcomes, args: Namespace) -> None:
+    """Print the tables; write them as JSON if asked: the first, and the others under "further"."""
+    print("\n\n".join(table([each]) if isinstance(each, Scores) else format_table(each) for each in scored))
+    if args.json and scored:
+        first, *further = map(_content, scored)
+        write_json(args.json, first | ({"further": further} if further else {}))
+
+
+def _content(each: Result | Scores) -> dict[str, Any]:
+    return each.content() if isinstance(each, Scores) else to_json(each)

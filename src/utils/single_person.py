@@ -2,7 +2,7 @@
 
 import math
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -87,18 +87,36 @@ def open_crops(options: Namespace) -> tuple[PersonCrops, PersonCrops]:
 
 def validate_heatmaps(supervision: Supervision, network: nn.Module, crops: PersonCrops, run: Run) -> Row:
     """Loss and accuracy over the validation split for log.csv; pictures go to TensorBoard."""
+
+    def points(maps: Tensor) -> Tensor:
+        return decode(maps.float())[0] / maps.shape[-1]
+
+    accuracy = HeatmapAccuracy(crops.people.skeleton, run.device)
+    return validate_points(supervision, network, crops, run, accuracy, points)
+
+
+def validate_points(
+    supervision: Supervision,
+    network: nn.Module,
+    crops: PersonCrops,
+    run: Run,
+    accuracy: HeatmapAccuracy,
+    points: Callable[[Tensor], Tensor],
+) -> Row:
+    """The same, whatever the network gives: points(output) are joints (B, J, 2) in units of the crop."""
     skeleton = crops.people.skeleton
 
-    def look(number: int, batch: Batch, maps: Tensor) -> None:
+    def look(number: int, batch: Batch, output: Tensor) -> None:
         if number == 0 and is_main():
-            run.experiment.add_picture("validation", _grid(batch, maps, skeleton), run.position.step)
+            picture = _grid(batch, points(output[:SHOWN]), skeleton)
+            run.experiment.add_picture("validation", picture, run.position.step)
 
-    return validated(supervision, network, crops, HeatmapAccuracy(skeleton, run.device), run, look)
+    return validated(supervision, network, crops, accuracy, run, look)
 
 
-def _grid(batch: Batch, maps: Tensor, skeleton: Skeleton) -> np.ndarray:
+def _grid(batch: Batch, points: Tensor, skeleton: Skeleton) -> np.ndarray:
     pictures = batch["image"][:SHOWN].cpu().numpy()
-    points = decode(maps[:SHOWN].float())[0] * (pictures.shape[2] / maps.shape[-1])
+    points = points * pictures.shape[2]
     truth, visible = batch["joints"][:SHOWN].cpu().numpy(), batch["visible"][:SHOWN].cpu().numpy()
     return prediction_grid(pictures, points.cpu().numpy(), truth, skeleton, columns=4, visible=visible)
 

@@ -37,7 +37,7 @@ class Objective(Protocol):
     def truth(self, batch: Batch) -> tuple[Tensor, ...]:
         """What the loss takes of a supervised batch or a part of it.
 
-        First the target heatmaps (B, J, h, w), which are 0 where nothing is known.
+        First the target heatmaps (B, J, h, w), or coordinates (B, J, 2), which are 0 where nothing is known.
         """
         ...
 
@@ -49,7 +49,7 @@ class Objective(Protocol):
     def heatmaps(self, maps: Tensor, batch: Batch) -> Tensor:
         """The heatmaps (B, J, h, w) in the maps of a network, such that they may be like those of the truth.
 
-        They are 0 where the truth of a supervised batch says nothing.
+        They are 0 where the truth of a supervised batch says nothing. UserError if it gives none.
         """
         ...
 
@@ -58,11 +58,17 @@ class Supervision:
     """A network under its objective.
 
     evaluate(network, images, total, *truth): maps of the last stage (B, …, h, w), and the losses; network and
-    loss are compiled together, if the options ask for that. learner: the same for the training step.
+    loss are compiled together, if the options ask for that. learner: the same for the training step, or what
+    `learning` makes of these arguments, if the network learns in another way than it is used.
     """
 
     def __init__(
-        self, network: PoseNetwork, objective: Objective, options: Namespace, device: torch.device
+        self,
+        network: PoseNetwork,
+        objective: Objective,
+        options: Namespace,
+        device: torch.device,
+        learning: Model | None = None,
     ) -> None:
         def evaluate(
             model: nn.Module, images: Tensor, total: Tensor, *truth: Tensor
@@ -72,7 +78,8 @@ class Supervision:
 
         self.objective, self.device, self.options = objective, device, options
         self.evaluate = compiled(evaluate, options)
-        self.learner: Model = distributed.parallel(network, self.evaluate)
+        learning = compiled(learning, options) if learning else self.evaluate
+        self.learner: Model = distributed.parallel(network, learning)
 
     def rendered(self, batch: Batch) -> Batch:
         """A supervised batch, or a part of it, with "images" (B, 3, H, W), and the "truth" of the targets."""

@@ -16,7 +16,17 @@ from src.datasets.coco import read_scenes
 from src.datasets.scene_annotations import SceneAnnotations
 from src.datasets.skeletons import COCO, LSP, Skeleton
 from src.errors import UserError
-from src.evaluation.coco import FIGURES, coco_results, evaluate_ap, read_results, write_results
+from src.evaluation import bootstrap
+from src.evaluation.coco import (
+    FIGURES,
+    coco_results,
+    evaluate_ap,
+    figure_intervals,
+    prepare,
+    read_results,
+    score,
+    write_results,
+)
 from src.evaluation.grouping import People
 
 SIDE = 100.0  # of the people below, in pixels
@@ -187,3 +197,52 @@ def test_figures_are_those_of_pycocotools_own_files(shared_data):
     figures = evaluate_ap(truth, results)
     assert 0.2 < figures["AP"] < 0.9
     assert list(figures.values()) == scored.stats.tolist()
+
+
+def many(pictures: int = 40) -> tuple[SceneAnnotations, list[People]]:
+    """People of all sizes, nobody in some pictures; found with noise, some not at all and some twice."""
+    truth, random = record(pictures=pictures), np.random.default_rng(1)
+    size = random.choice([20.0, 60.0, 200.0], len(truth.area))
+    visible = truth.visible * (np.repeat(np.arange(pictures), 2) % 7 > 0)[:, None].astype(np.int8)
+    truth = replace(truth, area=size**2, visible=visible)
+    people = []
+    for each in found(truth):
+        chosen = random.choice(2, random.integers(0, 4))
+        joints = each.joints[chosen] + random.normal(0, 6, (len(chosen), 17, 2)).astype(np.float32)
+        people.append(People(joints, each.score[chosen], random.random(len(chosen)).astype(np.float32)))
+    return truth, people
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_figures_of_drawn_pictures_are_those_of_pycocotools(share, monkeypatch):
+    """Who draws some pictures once and the others never scores the truth that these are."""
+    truth, people = many()
+    chosen = np.random.default_rng(2).random(len(truth)) < share
+    weights = np.tile(chosen.astype(np.float32), (3, 1))
+    monkeypatch.setattr(bootstrap, "_weights", lambda *_: weights)
+    prepared = prepare(truth, coco_results(people, truth.image_id))
+    score(prepared)
+    ends = figure_intervals(prepared, 3)
+    few = truth.select(chosen)
+    expected = ap(few, [each for each, here in zip(people, chosen, strict=True) if here])
+    assert 0 < expected["AP"] < 1 and set(ends) == set(FIGURES)
+    for name, value in expected.items():
+        assert ends[name] == pytest.approx((value, value), abs=1e-9), name
+
+
+def test_intervals_of_figures():
+    truth, people = many()
+    prepared = prepare(truth, coco_results(people, truth.image_id))
+    figures = score(prepared)
+    ends = figure_intervals(prepared, 200)
+    assert all(low < figures[name] < high for name, (low, high) in ends.items())
+    # a tenth of the pictures is a third as sure
+    truth, people = many(400)
+    prepared = prepare(truth, coco_results(people, truth.image_id))
+    score(prepared)
+    low, high = figure_intervals(prepared, 200)["AP"]
+    assert 2 < (ends["AP"][1] - ends["AP"][0]) / (high - low) < 5
+    nobody = replace(truth, visible=np.zeros_like(truth.visible))
+    prepared = prepare(nobody, [])
+    score(prepared)
+    assert figure_intervals(prepared, 5) == {}

@@ -57,14 +57,16 @@ SUFFIXES = pytest.mark.parametrize("suffix", [".h5", ".mat", ".npz", ".json"])
 
 
 def read(path: Path, skeleton: Skeleton = MPII, origin: int = 1) -> np.ndarray:
-    return read_predictions(path, N, skeleton, origin)[0]
+    return read_predictions(path, N, skeleton, origin).coords
 
 
 @pytest.mark.parametrize(("write", "name"), [(write_h5, "preds.h5"), (write_mat, "preds.mat")])
 def test_what_is_written_comes_back_in_order(tmp_path: Path, write: Callable, name: str) -> None:
     write(tmp_path / name, Predictions.of(found(), annotations()))
-    coords, skeleton = read_predictions(tmp_path / name, N, LSP, 1)  # the file knows better than to be LSP's
+    # the file knows better than to be LSP's
+    coords, skeleton, score = read_predictions(tmp_path / name, N, LSP, 1)
     np.testing.assert_array_equal(coords, COORDS)
+    np.testing.assert_array_equal(score, COORDS[..., 0] / 300)
     assert skeleton is MPII
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
@@ -108,6 +110,7 @@ def test_people_drawn_on_the_fly_are_named_by_number(tmp_path: Path) -> None:
 def test_files_of_others_have_the_order_and_origin_of_the_split(tmp_path: Path, suffix: str) -> None:
     path = save(tmp_path / f"preds{suffix}", {"preds": COORDS + 1})
     np.testing.assert_allclose(read(path, origin=1), COORDS, atol=1e-4)  # COORDS + 1 is rounded to float32
+    assert (read_predictions(path, N, MPII, 1).score == 1).all(), "they name no confidence"
     np.testing.assert_allclose(read(path, origin=0), COORDS + 1, atol=1e-4)
 
 
@@ -126,9 +129,9 @@ def test_the_layout_of_the_matlab_evaluation(tmp_path: Path) -> None:
 
 def test_an_unnamed_skeleton_is_told_by_its_joints(tmp_path: Path) -> None:
     path = save(tmp_path / "p.npz", {"preds": COORDS})
-    assert read_predictions(path, N, LSP, 1)[1] is MPII
+    assert read_predictions(path, N, LSP, 1).skeleton is MPII
     path = save(tmp_path / "q.npz", {"preds": COORDS[:, :14]})
-    assert read_predictions(path, N, LSP, 1)[1] is LSP
+    assert read_predictions(path, N, LSP, 1).skeleton is LSP
 
 
 @pytest.mark.parametrize(("dataset", "origin"), [("mpii", 1), ("lsp", 1), ("coco", 0), ("synth", 0)])

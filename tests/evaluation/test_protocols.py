@@ -13,11 +13,15 @@ import pytest
 from src.datasets.annotations import HIDDEN, UNLABELLED, VISIBLE, Person
 from src.datasets.images import Picture
 from src.datasets.mpii import MPII as RELEASE
-from src.datasets.skeletons import LSP, MPII, SKELETONS, Skeleton, joint_map
+from src.datasets.penn import PENN as PENN_RELEASE
+from src.datasets.skeletons import FLIC, LSP, MPII, PENN, SKELETONS, Skeleton, joint_map
 from src.errors import UserError
+from src.evaluation import bootstrap
 from src.evaluation.predict import Found
 from src.evaluation.predictions import read_predictions, release_origin
-from src.evaluation.protocols import PROTOCOLS, Result, Truth, evaluate, format_table, protocol_of, to_json
+from src.evaluation.protocols import PROTOCOLS, Truth, evaluate, protocols_of
+from src.evaluation.results import Result, format_table, to_json
+from tests.releases import make_penn
 
 
 def percent(result: Result, section: str, key: str) -> tuple[float, ...]:
@@ -35,7 +39,7 @@ def random_truth(skeleton: Skeleton = MPII, people: int = 40, seed: int = 0) -> 
     visible = rng.choice([UNLABELLED, HIDDEN, VISIBLE], joints.shape[:2], p=[0.2, 0.2, 0.6]).astype(np.int8)
     norm = rng.uniform(20, 60, people).astype(np.float32)
     norm[::9] = np.nan
-    return Truth(joints, visible, norm, skeleton, "random")
+    return Truth(joints, visible, norm, skeleton, "random", crop=5 * norm)
 
 
 def noisy(truth: Truth, pixels: float = 20) -> np.ndarray:
@@ -202,16 +206,146 @@ def test_table_and_json_say_the_same(toy: tuple[np.ndarray, Truth]) -> None:
     assert stored["means"]["pckh_mean"]["all"] == pytest.approx(100 * 15 / 17, abs=1e-5)
     assert stored["joints"]["neck"]["hidden"] is None
     assert stored["groups"]["Head"]["visible_count"] == 1
-    assert set(stored["curves"]) == {"threshold", "pckh_mean", *MPII.joints}
+    assert set(stored["curves"]) == {"threshold", "pckh_mean", *MPII.groups, *MPII.joints}
 
 
 @pytest.mark.parametrize(
-    ("dataset", "wanted", "protocol"),
-    [("mpii", None, "pckh"), ("synth", None, "pckh"), ("lsp", None, "pck"), ("lspet", None, "pck"),
-     ("lsp_mpii", None, "pck"), ("mpii", "pck", "pck"), ("lspet", "pck-box", "pck-box")],
+    ("dataset", "wanted", "protocols"),
+    [("mpii", None, ("pckh",)), ("synth", None, ("pckh",)), ("lsp", None, ("pck", "pcp")),
+     ("lspet", None, ("pck", "pcp")), ("lsp_mpii", ["pcp"], ("pcp",)),
+     ("mpii", ["pck", "pckh"], ("pck", "pckh")),
+     ("lspet", ["pck-box", "pck-box"], ("pck-box",)), ("flic", None, ("pck-flic",)), ("coco", None, ("ap",)),
+     ("penn", None, ("pck-crop", "pck-window", "pck-person"))],
 )  # fmt: skip
-def test_protocol_of(dataset: str, wanted: str | None, protocol: str) -> None:
-    assert protocol_of(dataset, wanted) == protocol
+def test_protocols_of(dataset: str, wanted: list[str] | None, protocols: tuple[str, ...]) -> None:
+    assert protocols_of(dataset, wanted) == protocols
+
+
+def test_synthetic_people_have_heads_in_the_joints_of_mpii_alone() -> None:
+    assert protocols_of("synth", None, LSP) == ("pck",)
+    with pytest.raises(UserError, match="choose of pck, pck-box"):
+        protocols_of("synth", ["pckh"], LSP)
+
+
+# Penn Action, FLIC and limbs.
+
+
+def test_three_figures_of_penn_by_hand() -> None:
+    """Two frames with a window of 80 pixels, a crop of 100 and a person of 25, off by 4.5 and by 5.5 pixels.
+
+    In the second only a knee and the head are visible. A twentieth of the window is 4, of the crop 5; a fifth
+    of the person is 5. The head is not among the ten joints of the crop's mean.
+    """
+    visible = np.full((2, 13), VISIBLE)
+    visible[1] = UNLABELLED
+    visible[1, [PENN.index("head"), PENN.index("left knee")]] = VISIBLE
+    joints = np.full((2, 13, 2), 50.0)
+    truth = Truth(joints, visible, np.full(2, 25.0), PENN, "penn", crop=np.full(2, 100.0))
+    predictions = joints + np.array([4.5, 5.5])[:, None, None] * np.array([1, 0])
+    window, crop, person = (
+        evaluate(f"pck-{kind}", predictions, truth) for kind in ("window", "crop", "person")
+    )
+    assert percent(window, "means", "pck_window_mean")[0] == 0
+    assert percent(crop, "means", "pck_crop_mean")[0] == pytest.approx(100 * 10 / 11)
+    assert percent(crop, "means", "pck_crop_frames")[0] == 50
+    assert counts(crop, "means", "pck_crop_frames")[0] == 2
+    assert percent(person, "means", "pck_person_mean")[0] == pytest.approx(100 * 13 / 15)
+    mean = window.curves["pck_window_mean"]
+    assert window.thresholds[[5, 6, 10]] == pytest.approx([0.05, 0.06, 0.1])
+    assert mean[[5, 6, 7]] == pytest.approx([0, 100 * 13 / 15, 100])
+
+
+def test_flic_is_scored_by_elbows_and_wrists_in_its_own_torsos() -> None:
+    truth = random_truth(FLIC)
+    predictions = noisy(truth)
+    result = evaluate("pck-flic", predictions, truth)
+    few = ["left elbow", "left wrist", "right elbow", "right wrist"]
+    rows = [FLIC.index(name) for name in few]
+    counted = (truth.visible[:, rows] > UNLABELLED) & (truth.norm > 0)[:, None]
+    error = np.linalg.norm(predictions - truth.joints, axis=2)[:, rows] / truth.norm[:, None]
+    assert percent(result, "means", "pck_flic_mean")[0] == pytest.approx(100 * (error[counted] <= 0.2).mean())
+    assert counts(result, "means", "pck_flic_mean")[0] == counted.sum()
+    assert len(result.thresholds) == 21
+    assert result.curves["Elbow"][20] == percent(result, "groups", "Elbow")[0]
+
+
+def test_three_readings_of_correct_parts_by_hand() -> None:
+    """Two people with lower legs of 10 and 30 pixels: of the first the knee is off by 6, of the second by 12.
+
+    Half of the leg is 5 and 15; the errors' mean is 3 and 6; half of the mean leg is 10.
+    """
+    knee, ankle = LSP.index("left knee"), LSP.index("left ankle")
+    joints, visible = np.zeros((2, 14, 2)), np.full((2, 14), UNLABELLED)
+    visible[:, [knee, ankle]] = VISIBLE
+    joints[0, ankle], joints[1, ankle] = (10, 0), (0, 30)
+    predictions = joints.copy()
+    predictions[0, knee, 1], predictions[1, knee, 0] = 6, 12
+    predictions[:, LSP.index("head top")] = np.nan
+    result = evaluate("pcp", predictions, Truth(joints, visible, np.full(2, np.nan), LSP, "legs"))
+    assert result.columns == ("strict", "loose", "PCPm")
+    assert percent(result, "limbs", "left lower leg") == (50, 100, 50)
+    assert counts(result, "means", "pcp_mean") == (2, 2, 2)
+    assert percent(result, "groups", "Lower leg") == (50, 100, 50)
+    assert len(result.sections["limbs"]) == 10 and result.left_out == 0
+    assert "limbs" in format_table(result) and to_json(result)["limbs"]["torso"]["strict"] is None
+
+
+def test_limbs_against_loops() -> None:
+    truth = random_truth(LSP)
+    predictions = noisy(truth, 60)
+    result = evaluate("pcp", predictions, truth)
+
+    def middle(points: np.ndarray, kind: str) -> np.ndarray:
+        return (points[LSP.index(f"left {kind}")] + points[LSP.index(f"right {kind}")]) / 2
+
+    right = total = 0
+    trunk = [LSP.index(f"{side} {kind}") for side in ("left", "right") for kind in ("shoulder", "hip")]
+    for true, found, visible in zip(truth.joints, predictions, truth.visible, strict=True):
+        if (visible[trunk] > UNLABELLED).all():
+            half = np.linalg.norm(middle(true, "shoulder") - middle(true, "hip")) / 2
+            errors = (np.linalg.norm(middle(true, end) - middle(found, end)) for end in ("shoulder", "hip"))
+            right, total = right + all(error <= half for error in errors), total + 1
+    assert counts(result, "limbs", "torso")[0] == total
+    assert round(percent(result, "limbs", "torso")[0] * total / 100) == right
+    strict, loose, _ = percent(result, "means", "pcp_mean")
+    assert 0 < strict < loose < 100
+
+
+# Intervals.
+
+
+@pytest.mark.parametrize("protocol", ["pckh", "pcp", "pck-crop"])
+def test_sums_of_all_people_are_those_of_the_table(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn once each, people have the figures of the table: the ways to count them agree."""
+    monkeypatch.setattr(bootstrap, "_weights", lambda _, draws, count: np.ones((draws, count), np.float32))
+    truth = random_truth()
+    result = evaluate(protocol, noisy(truth), truth, bootstrap=3)
+    for row in result.sections["means"].values():
+        for score in row.scores:
+            assert score.interval == pytest.approx((score.percent, score.percent), abs=1e-4)
+
+
+def test_intervals_have_the_width_that_theory_gives() -> None:
+    """One joint of each of 400 people, half of them right: a share of standard deviation 2.5 %."""
+    count = 400
+    visible = np.full((count, 16), UNLABELLED)
+    visible[:, 9] = VISIBLE
+    truth = Truth(np.zeros((count, 16, 2)), visible, np.ones(count), MPII, "heads")
+    predictions = np.zeros((count, 16, 2))
+    predictions[::2] = 9
+    result = evaluate("pckh", predictions, truth, bootstrap=2000)
+    (score, _, hidden) = result.sections["means"]["pckh_mean"].scores
+    assert score.interval is not None and hidden.interval is not None
+    # 1.96 deviations; of 2,000 draws the ends are uncertain by about a twentieth of that
+    assert score.interval == pytest.approx((50 - 4.9, 50 + 4.9), abs=0.6)
+    assert np.isnan(hidden.interval).all()
+    line = next(line for line in format_table(result).splitlines() if line.startswith("Mean (14 joints, by"))
+    assert f"{score.interval[0]:.2f}…{score.interval[1]:.2f}" in line
+    stored = to_json(result)["means"]["pckh_mean"]
+    assert stored["all_interval"] == pytest.approx(list(score.interval), abs=1e-5)
+    assert stored["hidden_interval"] == [None, None]
+    again = evaluate("pckh", predictions, truth, bootstrap=2000)
+    assert again.sections["means"]["pckh_mean"].scores[0] == score, "the same people give the same interval"
 
 
 class Drawn(NamedTuple):
@@ -254,12 +388,29 @@ def test_truth_of_people_who_are_drawn() -> None:
         (lambda t: evaluate("pckh", t.joints, t, LSP), r"expected \(40, 14, 2\)"),
         (lambda t: evaluate("pckh", t.joints, replace(t, visible=0 * t.visible)), "no labelled joint"),
         (lambda t: evaluate("pckh", t.joints, replace(t, norm=t.norm * np.nan)), "nobody has a head size"),
-        (lambda t: protocol_of("lspet", "pckh"), "lspet is not scored by 'pckh'"),
+        (lambda t: evaluate("pck-crop", t.joints, replace(t, crop=None)), "nobody has a crop"),
+        (lambda t: evaluate("pcp", t.joints * 0, replace(t, joints=t.joints * 0)), "nobody has a limb"),
+        (lambda t: protocols_of("lspet", ["pckh"]), "lspet is not scored by 'pckh'"),
     ],
 )  # fmt: skip
 def test_errors(call: Callable[[Truth], Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         call(random_truth())
+
+
+def test_frames_of_a_clip_are_drawn_together(tmp_path: Path) -> None:
+    """Nine frames of each person say no more than one: the interval is that of a frame a person."""
+    truth = random_truth(PENN, people=60)
+    predictions = noisy(truth)
+    once = evaluate("pck-person", predictions, truth, bootstrap=500)
+    again = {field: np.tile(getattr(truth, field).T, 9).T for field in ("joints", "visible", "norm", "crop")}
+    nine = replace(truth, **again, shows=np.tile(np.arange(60), 9))
+    many = evaluate("pck-person", np.tile(predictions.T, 9).T, nine, bootstrap=500)
+    ends = [each.sections["means"]["pck_person_mean"].scores[0].interval for each in (once, many)]
+    assert ends[1] == pytest.approx(ends[0])
+    make_penn(tmp_path)
+    shows = Truth.of(PENN_RELEASE.read(tmp_path, "train", 0.0)).shows
+    assert shows is not None and (np.diff(shows) >= 0).all() and np.bincount(shows).max() <= 3
 
 
 # MPII's validation people, and the predictions of Tompson et al. (CVPR 2015) that come with them.
@@ -288,7 +439,7 @@ def test_stored_predictions_on_mpii_have_their_published_figures(
 ) -> None:
     """Tompson's: 82.34 by count and 81.46 unweighted, to two decimals."""
     path = shared_data("mpii") / "annot" / "detections_our_format.mat"
-    predictions, skeleton = read_predictions(path, len(mpii.joints), MPII, release_origin("mpii"))
+    predictions, skeleton, _ = read_predictions(path, len(mpii.joints), MPII, release_origin("mpii"))
     result = evaluate("pckh", predictions, mpii, skeleton)
     assert percent(result, "means", "pckh_mean")[0] == pytest.approx(82.34, abs=0.005)
     assert percent(result, "means", "pckh_unweighted")[0] == pytest.approx(81.46, abs=0.005)

@@ -14,6 +14,8 @@ def test_sizes_are_those_published(capsys):
         ["simple", "256", "33,999,440", "7.234", "G"],
     ]
     assert rows[1][5:] == "Xiao, Wu and Wei, ECCV 2018".split()
+    main(["deeppose"])
+    assert capsys.readouterr().out.splitlines()[1].split()[:4] == ["deeppose", "256", "23,573,600", "5.338"]
 
 
 @pytest.mark.slow

@@ -336,9 +336,25 @@ def test_files_of_scores_become_bars(tmp_path, capsys):
     assert "title" not in capsys.readouterr().out
 
 
+def test_files_of_pck_become_curves_and_a_table(tmp_path, capsys):
+    row = {"all": 50.0, "all_count": 4}
+    curves = {"threshold": [0, 0.5], "pckh_mean": [0, 50], "Wrist": [0, 40]}
+    content = {"protocol": "pckh", "groups": {}, "means": {"pckh_mean": row}, "curves": curves}
+    files = [tmp_path / "a.json", tmp_path / "b.json"]
+    for file in files:
+        file.write_text(json.dumps(content))
+    arguments = [*map(str, files), "--out", str(tmp_path / "c.png"), "--metric", "Wrist", "--table", "md"]
+    compare.main(arguments)
+    assert cv2.imread(str(tmp_path / "c.png")) is not None
+    assert "| a | **50.0** |" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
+        (["{file}", "--metric", "Wrist"], "--metric: these files have no curves"),
+        (["hgpose/a", "--table", "md"], "--protocol and --table are for JSON files"),
+        (["{file}", "--protocol", "pck"], "mine.json holds no figures by --protocol pck"),
         (["{file}", "hgpose/a"], "mine.json holds scores: these are drawn alone"),
         (["{file}", "--watch"], "mine.json holds scores: these are drawn alone"),
         (["{file}", "--labels", "a", "b"], "--labels names 2 runs, but there are 1"),

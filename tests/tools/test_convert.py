@@ -93,6 +93,30 @@ def test_converted_network_answers_alike(weights, tmp_path, capsys, name, wrap, 
         assert (output - answer).abs().max() < 1e-4 * answer.abs().max()  # measured: below 2e-6
 
 
+@pytest.mark.parametrize("depth", [34, 50])
+def test_converted_coordinates_count_from_the_corner(weights, run, depth):
+    """The old network counts from the middle of the crop: 0.5 less, in one row of all joints."""
+    fixture, (expected,) = weights.load(f"naman_deeppose_resnet{depth}")
+    status, said, new = run({"state_dict": data_parallel(weights.state_dict(fixture), "module.")})
+    assert status == 0 and f"16 joints (mpii), backbone resnet{depth}" in said
+    model = load(new)
+    assert sum(weight.numel() for weight in model.network.parameters()) == fixture["parameters"]
+    assert (model.arch, model.input_res) == ("deeppose", 256)
+    with torch.inference_mode():
+        (output,) = model.network(weights.image(fixture))
+    answer = expected.unflatten(1, (16, 2))
+    assert (output - 0.5 - answer).abs().max() < 1e-4 * answer.abs().max()
+
+
+def test_resnets_of_unknown_depth_are_refused(weights, run):
+    fixture, _ = weights.load("naman_deeppose_resnet34")
+    state = weights.state_dict(fixture)
+    kept = {name: value for name, value in state.items() if not name.startswith("resnet.layer3.5.")}
+    assert "is incomplete: no ResNet has (3, 4, 5, 3) blocks of this kind" in refused(run(kept))
+    kept = {name: value for name, value in state.items() if name != "resnet.layer1.0.bn1.weight"}
+    assert "but trunk.layer1.0.bn1.weight is missing" in refused(run(kept))
+
+
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize(
     ("name", "said"),

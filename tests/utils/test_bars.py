@@ -9,7 +9,7 @@ import pytest
 
 from src.errors import UserError
 from src.utils import bars
-from src.utils.bars import Scores, draw_bars, read_scores, table
+from src.utils.bars import Scores, draw_bars, draw_curves, latex, markdown, read_all, read_scores, table
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "hgpose-ae" / "published"
 
@@ -23,6 +23,9 @@ def test_files(tmp_path):
     scores = read_scores(path)
     assert scores.label == "Mine" and scores.figures["AP"] == 0.5 and math.isnan(scores.figures["APM"])
     assert read_scores(path, "other").label == "other"
+    again = Scores("Mine", {"AP": 0.5}, {"AP": (0.4, 0.6)})
+    path.write_text(json.dumps(again.content()))
+    assert read_scores(path) == again and "50.0 (40.0–60.0)" in table([again])
     path.write_text(json.dumps({"figures": {"AP": 0}}))
     assert read_scores(path).label == "mine"
 
@@ -79,3 +82,102 @@ def test_figures_are_files_and_the_same_again(tmp_path, suffix):
     for path in paths:
         draw_bars([OURS, THEIRS], path)
     assert len({path.read_bytes() for path in paths}) == 1
+
+
+def protocol(name: str, mean: float, interval: list[float] | None = None) -> dict[str, Any]:
+    """What test.py --json writes about one protocol."""
+    key = f"{name.replace('-', '_')}_mean"
+    row = {"all": mean, "all_count": 9, "visible": 1.0} | ({"all_interval": interval} if interval else {})
+    return {
+        "protocol": name,
+        "groups": {"Wrist": {"all": None, "all_count": 0}},
+        "means": {key: row},
+        "curves": {"threshold": [0, 0.1], key: [0, mean], "Wrist": [None, None], "neck": [0, 9]},
+    }
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> list[Path]:
+    """Files of two runs, by one protocol and by two."""
+    paths = [tmp_path / "one.json", tmp_path / "two_b.json"]
+    paths[0].write_text(json.dumps(protocol("pck-box", 25.0, [20.0, 30.0])))
+    paths[1].write_text(json.dumps(protocol("pck", 75.0) | {"further": [protocol("pck-box", 50.0)]}))
+    return paths
+
+
+def test_files_of_protocols(two):
+    one, other = read_all(two, None, None)
+    assert one.label == "one" and one.intervals == {"mean": (0.2, 0.3)}
+    assert one.figures["mean"] == 0.25 and math.isnan(one.figures["Wrist"]) and other.figures["mean"] == 0.5
+    assert read_scores(two[1], "x").figures["mean"] == 0.75 and read_scores(two[1], "x").label == "x"
+    with pytest.raises(UserError, match=r"one\.json holds no figures by --protocol pck$"):
+        read_all(two, None, "pck")
+    two[0].write_text(json.dumps({"figures": {"AP": 0.1}}))
+    with pytest.raises(UserError, match=r"no protocol in common .*one.json: ap; .*two_b.json: pck, pck-box"):
+        read_all(two, None, None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"means": {"pck_mean": {}}, "groups": {}},
+        {"means": {"pck_mean": {"all": 1.0, "all_interval": ["a", "b"]}}},
+        {"means": {"pck_mean": {"all": 1.0, "all_interval": 3}}},
+        {"means": {"pck_mean": {"all": [1]}}},
+        {"means": 1},
+        {"curves": [1]},
+        {"curves": {"threshold": ["a"]}},
+        {"further": [1]},
+        {"groups": 1, "figures": {"AP": 1}, "intervals": {"AP": 1}},
+        {"further": 1},
+    ],
+)
+def test_damaged_files_of_protocols(tmp_path, change):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(protocol("pck", 1.0) | change))
+    with pytest.raises(UserError, match=r"a\.json"):
+        read_all([path], None, None)
+
+
+def test_tables_for_papers(two):
+    scores = read_all(two, None, None)
+    assert table(scores).splitlines() == [
+        "                    one  two_b",
+        "Wrist                 –      –",
+        "mean   25.0 (20.0–30.0)   50.0",
+    ]
+    assert markdown(scores).splitlines() == [
+        "|  | Wrist | mean |",
+        "| --- | ---: | ---: |",
+        "| one | – | 25.0 (20.0–30.0) |",
+        "| two_b | – | **50.0** |",
+    ]
+    assert latex(scores).splitlines() == [
+        r"\begin{tabular}{lrr}",
+        r" & Wrist & mean \\",
+        r"\hline",
+        r"one & – & 25.0 (20.0–30.0) \\",
+        r"two\_b & – & \textbf{50.0} \\",
+        r"\end{tabular}",
+    ]
+    strange = [Scores("a|b^c\\ 5%", {"AP": 0.5})]
+    assert r"a\|b^c\ 5%" in markdown(strange)
+    assert r"a|b\textasciicircum{}c\textbackslash{} 5\%" in latex(strange)
+    assert "**" not in markdown(strange), "one run is not the best of several"
+
+
+def test_curves_over_the_threshold(two, tmp_path, monkeypatch):
+    figures: list[Any] = []
+    monkeypatch.setattr(bars, "save_figure", lambda figure, out: figures.append(figure))
+    scores = read_all(two, None, None)
+    draw_curves(scores, [], tmp_path / "curves.png")
+    draw_curves(scores, ["neck", "Wrist", "pck_box_mean"], tmp_path / "curves.png", width=4.5)
+    titles = [[panel.get_title("left") for panel in figure.axes] for figure in figures]
+    assert titles == [["pck box mean", "Wrist"], ["neck", "Wrist", "pck box mean"]]
+    first = figures[0].axes[0].lines
+    assert [list(line.get_ydata()) for line in first] == [[0, 25], [0, 50]]
+    assert list(first[0].get_xdata()) == [0, 0.1]
+    (legend,) = figures[1].legends
+    assert [text.get_text() for text in legend.get_texts()] == ["one", "two_b"]
+    with pytest.raises(UserError, match=r"no run has a curve of 'nek' .did you mean 'neck'"):
+        draw_curves(scores, ["nek"], tmp_path / "curves.png")
