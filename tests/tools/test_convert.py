@@ -117,6 +117,7 @@ def test_resnets_of_unknown_depth_are_refused(weights, run):
     assert "but trunk.layer1.0.bn1.weight is missing" in refused(run(kept))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize(
     ("name", "said"),
