@@ -71,8 +71,14 @@ def score_network(args: Namespace, task: str) -> Scores:
 
 
 def draw(found: list[tuple[int, People]], scenes: ScenePeople, count: int, path: Path) -> None:
-    """A grid of `count` pictures spread over those searched, with everybody in a colour of their own."""
-    chosen = np.unique(np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int))
+    """A grid of `count` pictures, spread over those searched, with everybody in a colour of their own.
+
+    Pictures with annotated people come before those without.
+    """
+    annotated = scenes.truth(np.array([row for row, _ in found], np.int64)).counts > 0
+    peopled, empty = np.flatnonzero(annotated), np.flatnonzero(~annotated)
+    spread = np.linspace(0, len(peopled) - 1, min(count, len(peopled))).round().astype(int)
+    chosen = np.sort(np.concatenate([peopled[spread], empty[: max(count - len(peopled), 0)]]))
     shown = [(scenes.scene(found[place][0]), found[place][1]) for place in chosen.tolist()]
     pictures = [scene.read(1.0).pixels for scene, _ in shown]
     truth = [(scene.joints, scene.visible) for scene, _ in shown]
