@@ -265,11 +265,19 @@ def test_what_was_learnt_up_to_max_iters_is_validated_although_that_was_interrup
 # Processes of their own: each takes seconds to start.
 
 
+def attentive() -> None:
+    """Have a process get signals that this one ignores, as one does in the background of a shell."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextmanager
 def running(exp_dir: Path, *argv: object, **how: Any) -> Iterator[subprocess.Popen[str]]:
     """Training in a process, and a group, of its own; killed at the end if it still runs."""
     command = [sys.executable, "train.py", "--exp-dir", str(exp_dir), *map(str, argv)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    if os.name == "posix":
+        how.setdefault("preexec_fn", attentive)
     with subprocess.Popen(
         command, cwd=ROOT / "hgpose", env=environment, stderr=subprocess.PIPE, text=True,
         start_new_session=True, **how,
