@@ -2,7 +2,6 @@
 
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import Any
 
 from src.models import TAGGED, check_input
 from src.utils import options
@@ -15,7 +14,7 @@ def parse(argv: Sequence[str]) -> Namespace:
     """The options of a training run. Raises UserError for anything wrong in them."""
     what = "Train a network that finds all people of a picture against a discriminator of heatmaps."
     args = options.parse(build, what, TASK, argv)
-    check_input(args.arch, args.input_res, **network_config(args))
+    check_input(args.arch, args.input_res, **options.tagged_network_config(args))
     return args
 
 
@@ -43,9 +42,3 @@ def build_test(parser: options.Parser) -> None:
     options.add_multi_person_scoring_options(parser)
     options.add_data_options(parser, DATASETS)
     options.add_coco_options(parser)
-
-
-def network_config(args: Namespace) -> dict[str, Any]:
-    """The arguments of the network's class, but for the number of joints."""
-    config = options.network_config(args, "tag_dim")
-    return config | {"sigmoid": True} if args.loss == "logistic" else config  # of probabilities alone

@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from src.utils.adversary import Adversary, taking_part
     from src.utils.multi_person import TagObjective, final_results, open_pictures, validate_scenes
     from src.utils.optimization import Update, build_optimizer
+    from src.utils.options import tagged_network_config
     from src.utils.setup import begin, build, ready
     from src.utils.supervision import Losses, Supervision
     from src.utils.training import Row, Run, carry_out
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     skeleton = scenes.people.skeleton
 
     # network
-    network = build(args, skeleton, opts.network_config(args))
+    network = build(args, skeleton, tagged_network_config(args))
     speed = ready(network, args, device, scenes.drawn)
 
     # loss: heatmaps for every stage, tags of each person together and of different people apart

@@ -28,7 +28,7 @@ from src.utils.composition import objective_of
 from src.utils.experiment import Experiment
 from src.utils.multi_person import TagObjective, open_pictures
 from src.utils.optimization import Update, build_optimizer
-from src.utils.options import network_config
+from src.utils.options import network_config, tagged_network_config
 from src.utils.setup import build
 from src.utils.single_person import open_crops
 from src.utils.supervision import Losses, Supervision
@@ -129,7 +129,7 @@ def game(task: str, *argv: str) -> Game:
     single = task == "advpose"
     samples, _ = (open_crops if single else open_pictures)(options)
     skeleton = samples.people.skeleton
-    config = (network_config if single else opts.network_config)(options)
+    config = (network_config if single else tagged_network_config)(options)
     network = build(options, skeleton, config)
     objective = objective_of(network, options) if single else TagObjective(options, network.stride)
     supervision = Supervision(network, objective, options, CPU)

@@ -498,6 +498,12 @@ def network_config(options: argparse.Namespace, *others: str) -> dict[str, Any]:
     return given | {name: _value(text) for name, text in further.items()}
 
 
+def tagged_network_config(options: argparse.Namespace) -> dict[str, Any]:
+    """The same for a network with tags; the logistic loss is of probabilities alone."""
+    config = network_config(options, "tag_dim")
+    return config | {"sigmoid": True} if options.loss == "logistic" else config
+
+
 def setting(text: str) -> str:
     """KEY=VALUE."""
     key, equals, value = text.partition("=")

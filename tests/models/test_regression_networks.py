@@ -1,10 +1,8 @@
 """Every network that gives coordinates: its published size, that it learns and travels, and its places."""
 
 import copy
-import io
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -16,6 +14,7 @@ from src.models.checkpoint import describe, load_weights, save_checkpoint
 from src.models.deeppose import DeepPose
 from src.models.ief import IterativeErrorFeedback, bounded, on_path
 from src.models.layers import PoseNetwork
+from tests.exporting import assert_exports_to_onnx
 
 JOINTS, SIDE = 5, 64
 SMALL: dict[str, tuple[str, dict[str, Any]]] = {
@@ -325,19 +324,7 @@ def test_the_path_compiles_into_one_graph():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the exporter, about itself
 def test_exports_to_onnx(network, images):
-    pytest.importorskip("onnx")
-    runtime = pytest.importorskip("onnxruntime")
-    for _ in range(3):
-        network(images)  # moves the statistics
-    network.eval()
-    with torch.inference_mode():
-        expected = network(images)
-    file = io.BytesIO()
-    torch.onnx.export(network, (images,), file, dynamo=False)
-    session = runtime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
-    outputs = session.run(None, {session.get_inputs()[0].name: images.numpy()})
-    for output, answer in zip(outputs, expected, strict=True):
-        np.testing.assert_allclose(output, answer.numpy(), rtol=0, atol=1e-4 * float(answer.abs().max()))
+    assert_exports_to_onnx(network, images)
 
 
 @pytest.mark.slow

@@ -1,10 +1,8 @@
 """Every network of the table: its published size, any size it builds in, and that it learns and travels."""
 
 import copy
-import io
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -14,6 +12,7 @@ from src.errors import UserError
 from src.losses.heatmap import LOSSES
 from src.models import ARCHITECTURES, arguments, build, smallest_input
 from src.models.layers import PoseNetwork
+from tests.exporting import assert_exports_to_onnx
 
 
 class Small(NamedTuple):
@@ -204,19 +203,7 @@ def test_compiles_into_one_graph(arch):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the exporter, about itself
 def test_exports_to_onnx(network, images):
-    pytest.importorskip("onnx")
-    runtime = pytest.importorskip("onnxruntime")
-    for _ in range(3):
-        network(images)  # moves the statistics
-    network.eval()
-    with torch.inference_mode():
-        expected = network(images)
-    file = io.BytesIO()
-    torch.onnx.export(network, (images,), file, dynamo=False)
-    session = runtime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
-    outputs = session.run(None, {session.get_inputs()[0].name: images.numpy()})
-    for output, answer in zip(outputs, expected, strict=True):
-        np.testing.assert_allclose(output, answer.numpy(), rtol=0, atol=1e-4 * float(answer.abs().max()))
+    assert_exports_to_onnx(network, images)
 
 
 @pytest.mark.slow
