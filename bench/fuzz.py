@@ -15,6 +15,7 @@ import random
 import re
 import resource
 import signal
+import sys
 import tempfile
 import traceback
 import warnings
@@ -256,7 +257,16 @@ def _work(chunk: Chunk, pipe: Connection) -> None:
     for found in trials(chunk.name, chunk.numbers, chunk.seed):
         pipe.send(found)
         signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
+    pipe.send(_peak())
+
+
+def _peak() -> int:
+    """The most memory, in bytes, that this process has had."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # on Linux, getrusage also counts what the process was forked from
+        (kilobytes,) = re.findall(r"^VmHWM:\s*(\d+) kB", status.read_text(), re.MULTILINE)
+        return int(kilobytes) << 10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def run(chunk: Chunk) -> tuple[Counter[str], list[str]]:

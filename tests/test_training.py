@@ -171,11 +171,11 @@ def test_a_signal_saves_and_the_run_goes_on(tmp_path: Path, number: signal.Signa
     argv = [sys.executable, "train.py", "--exp-dir", str(tmp_path), "--exp", "a", *options]
     process = subprocess.Popen(argv, cwd=ROOT / "hgpose", stderr=subprocess.PIPE, text=True)
     folder = tmp_path / "hgpose" / "a"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (folder / "steps.csv").is_file() and time.monotonic() < deadline:
         time.sleep(0.2)
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=600)
     assert process.returncode == 128 + number
     assert "saved; -c a goes on" in said
     step = state(folder)["position"]["step"]

@@ -4,10 +4,12 @@ A task gives `fit` one function that learns from a batch and one that validates;
 here, the same for all tasks.
 """
 
+import os
 import signal
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, NoReturn, Protocol
 
@@ -264,8 +266,10 @@ class StopRequest:
     def _note(self, number: int, _: Any) -> None:
         if not self.came:
             self.came, self._since = number, time.monotonic()
-            if processes() == 1:
+            alone = processes() == 1
+            if alone:
                 signal.signal(signal.SIGINT, signal.SIG_DFL)  # which ends in the middle of a step, too
+            _announce(number, alone)
         elif time.monotonic() - self._since > SAME_SIGNAL_SECONDS:
             self.__exit__()
             signal.raise_signal(number)
@@ -283,6 +287,14 @@ class StopRequest:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+
+def _announce(number: int, alone: bool) -> None:
+    """Say that a signal has been understood: a step can take long. print is not for handlers of signals."""
+    again = "; Ctrl-C again ends at once" if alone else ""
+    if is_main():
+        with suppress(OSError):  # the terminal may be gone
+            os.write(2, f"{signal.Signals(number).name}: stopping after this iteration{again}\n".encode())
 
 
 def iterations(options: Namespace, people: int) -> int:
