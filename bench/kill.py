@@ -3,6 +3,7 @@
 python bench/kill.py                      100 kills: a few minutes
 python bench/kill.py --kills 20 --seed 7 --workers 2
 python bench/kill.py --every-write        one kill before each time that something reaches the disk
+python bench/kill.py --every-write 4      before every fourth time
 
 The run is small, validates, averages its weights and saves often. When it has come to its end another one is
 begun, until the kills are used up. A process that has imported everything forks most of what is killed, so
@@ -64,13 +65,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--workers", type=int, default=0, help="processes that prepare data")
-    parser.add_argument("--every-write", action="store_true", help="kill at these moments instead")
+    parser.add_argument(
+        "--every-write", type=int, nargs="?", const=1, metavar="N", help="kill before every Nth write instead"
+    )
     parser.add_argument("--json", type=Path, default=ROOT / "exp" / "kill.json", metavar="OUT")
     args = parser.parse_args(argv)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         runs = Runs(Path(folder), args.workers)
-        found = kill_at_writes(runs) if args.every_write else kill_anywhere(runs, args.kills, args.seed)
+        found = kill_at_writes(runs, args.every_write) if args.every_write else kill_anywhere(runs, args.kills, args.seed)
     found["seconds"] = round(time.monotonic() - begun, 1)
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(vars(args) | found, indent=2, default=str) + "\n")
@@ -101,12 +104,12 @@ def kill_anywhere(runs: "Runs", kills: int, seed: int) -> dict[str, Any]:
     return {"phases": dict(phases), "runs": int(next(names)[6:]), "differences": differences}
 
 
-def kill_at_writes(runs: "Runs") -> dict[str, Any]:
-    """Kill a short run before its first write, one like it before its second, and so on."""
+def kill_at_writes(runs: "Runs", step: int) -> dict[str, Any]:
+    """Kill a short run before its first write, one like it `step` writes later, and so on."""
     runs.options += SHORT
     runs.advance("peace")
     phases, differences = Counter[str](), list[str]()
-    for write in itertools.count():
+    for write in itertools.count(step=step):
         name = f"killed{write}"
         if runs.advance(name, before_write=write):
             break

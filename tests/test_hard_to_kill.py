@@ -510,7 +510,7 @@ main_of("hgpose/train.py")(sys.argv[1:])
 @posix
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options", [["--kills", "6", "--seed", "1"], ["--every-write"]], ids=["random", "writes"]
+    "options", [["--kills", "6", "--seed", "1"], ["--every-write", "4"]], ids=["random", "writes"]
 )
 def test_killed_runs_end_like_those_left_in_peace(tmp_path: Path, options: list[str]) -> None:
     command = [sys.executable, "bench/kill.py", *options, "--json", str(tmp_path / "kill.json")]
