@@ -15,6 +15,8 @@ pck-person  PCK@0.2 on Penn Action: errors in longer sides of the person's box i
 pck-window  PCK@0.05 on Penn Action: errors in longer sides of the window that a clip is cut to.
 pck-crop    PCK@0.05 on Penn Action: errors in sides of the square that a network sees. It is what training
             shows, of exact places instead of cells; published training logs have the mean of frames' means.
+failures    what is the matter with joints that are not right, and which limbs are too long to be some, see
+            src/evaluation/plausibility.py; by the first of the data set's measures.
 
 Three means of PCKh are in use, up to a point apart; all are given:
 
@@ -55,6 +57,8 @@ from src.evaluation.pck import (
     tally,
     within,
 )
+from src.evaluation.plausibility import PROTOCOL as FAILURES
+from src.evaluation.plausibility import describe_failures
 from src.evaluation.predict import Found
 from src.evaluation.results import Result, Row, Score
 
@@ -81,14 +85,19 @@ class Truth:
     shows: np.ndarray | None = None
 
     @classmethod
-    def of(cls, people: People) -> "Truth":
-        """The truth about all people of a split; synthetic ones are drawn for it, which takes a while."""
+    def of(cls, people: People, rows: np.ndarray | None = None) -> "Truth":
+        """The truth about all people of a split, or about those at `rows`.
+
+        Synthetic ones are posed for it, which takes a while.
+        """
         if isinstance(people, Annotations):
+            people = people if rows is None else people.select(rows)
             crop = PERSON_PIXELS * people.scale * people.enlarge
             return cls(
                 people.joints, people.visible, people.norm, people.skeleton, people.name, crop, _clips(people)
             )
-        drawn = [people.person(i) for i in range(len(people))]
+        wanted = range(len(people)) if rows is None else rows.tolist()
+        drawn = [people.person(row) for row in wanted]
         return cls(
             np.stack([person.joints for person in drawn]),
             np.stack([person.visible for person in drawn]),
@@ -141,7 +150,7 @@ def protocols_of(
     that the data set lacks the lengths for.
     """
     headless = dataset == "synth" and skeleton != MPII
-    customary, others = (("pck",), ("pck-box",)) if headless else _SUITING.get(dataset, _LEEDS)
+    customary, others = (("pck",), ("pck-box", FAILURES)) if headless else _SUITING.get(dataset, _LEEDS)
     suiting = (*customary, *others)
     for name in wanted or ():
         if name not in suiting:
@@ -150,11 +159,20 @@ def protocols_of(
     return tuple(dict.fromkeys(wanted)) if wanted else customary
 
 
+def yardstick(protocol: str, truth: Truth) -> tuple[np.ndarray, float]:
+    """The lengths (N,) by which a kind of PCK divides people's errors, and its threshold.
+
+    Whoever has no positive length does not count. Raises KeyError for a protocol that is no kind of PCK.
+    """
+    measure = {each.protocol: each for each in _MEASURES}[protocol]
+    return measure.length(truth), measure.threshold
+
+
 AP = "ap"
-_LEEDS = (("pck", "pcp"), ("pck-box",))
+_LEEDS = (("pck", "pcp"), ("pck-box", FAILURES))
 _SUITING: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # customary ones, others
-    "mpii": (("pckh",), ("pck", "pck-box", "pcp")),
-    "synth": (("pckh",), ("pck", "pck-box", "pcp")),
+    "mpii": (("pckh",), ("pck", "pck-box", "pcp", FAILURES)),
+    "synth": (("pckh",), ("pck", "pck-box", "pcp", FAILURES)),
     "coco": ((AP,), ("pck-box", "pck")),  # many people lack an end of the torso
     "flic": (("pck-flic",), ("pck", "pck-box")),
     "penn": (("pck-crop", "pck-window", "pck-person"), ("pck", "pck-box")),
@@ -307,6 +325,19 @@ def _pcp(predictions: np.ndarray, truth: Truth, predicted: np.ndarray, bootstrap
     left_out = int((labelled.any(1) & ~of_people).sum())
     notes = _notes(left_out, _LIMB, labelled.any(0) & ~predicted, truth.skeleton)
     return _result(scored, truth, int(of_people.sum()), left_out, notes, "limbs", bootstrap)
+
+
+def _failures(predictions: np.ndarray, truth: Truth, predicted: np.ndarray, bootstrap: int) -> Result:
+    """By heads where the truth has head sizes, else by torsos."""
+    measure = _HEAD if truth.skeleton == MPII and (truth.norm > 0).any() else _TORSO
+    title = f"Failures, {measure.name}@{measure.threshold}, of {truth.name}"
+    visible = np.where(predicted, truth.visible, UNLABELLED)
+    length = measure.length(truth)
+    if not ((visible > UNLABELLED).any(1) & (length > 0)).any():
+        raise UserError(f"{truth.name}: nobody has {measure.length_name}; another --protocol may do")
+    return describe_failures(
+        predictions, truth.joints, visible, truth.skeleton, length, measure.threshold, title, bootstrap
+    )
 
 
 def _further(
@@ -488,4 +519,8 @@ def _notes(
 
 Protocol = Callable[[np.ndarray, Truth, np.ndarray, int], Result]
 _MEASURES = (_HEAD, _TORSO, _BOX, _FLIC, _PERSON, _WINDOW, _CROP)
-PROTOCOLS: dict[str, Protocol] = {**{m.protocol: partial(_pck, m) for m in _MEASURES}, _LIMB.protocol: _pcp}
+PROTOCOLS: dict[str, Protocol] = {
+    **{m.protocol: partial(_pck, m) for m in _MEASURES},
+    _LIMB.protocol: _pcp,
+    FAILURES: _failures,
+}
