@@ -73,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         runs = Runs(Path(folder), args.workers)
-        found = kill_at_writes(runs, args.every_write) if args.every_write else kill_anywhere(runs, args.kills, args.seed)
+        step = args.every_write
+        found = kill_at_writes(runs, step) if step else kill_anywhere(runs, args.kills, args.seed)
     found["seconds"] = round(time.monotonic() - begun, 1)
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(vars(args) | found, indent=2, default=str) + "\n")

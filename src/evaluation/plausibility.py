@@ -118,12 +118,12 @@ def _row(label: str, found: np.ndarray, counted: np.ndarray, bootstrap: int) -> 
     """The share of what was found (N, C, P) in what counts, by column."""
     found, counted = found.sum(2), counted.sum(2)
     number, total = found.sum(0), counted.sum(0)
-    known = [None] * len(total)
+    known: list[tuple[float, float] | None] = [None] * len(total)
     if bootstrap:
         low, high = intervals(
             len(found), lambda weights: _percent(weights @ found, weights @ counted), bootstrap
         )
-        known = list(zip(low.tolist(), high.tolist(), strict=True))
+        known = [*zip(low.tolist(), high.tolist(), strict=True)]
     return Row(label, tuple(map(Score, _percent(number, total).tolist(), total.tolist(), known)))
 
 
