@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 PY := $(abspath $(BIN))/python
+# each of the processes imports torch and has half a gigabyte of it
+TEST := $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: demo test test-slow test-all bench lint clean
 
@@ -17,11 +19,11 @@ demo: $(READY)
 	@echo "predictions: exp/hgpose/demo/predictions.jpg"
 
 test: $(READY)
-	$(PY) -m pytest -m "not slow"
+	$(TEST) -m "not slow"
 
 # what takes longer
 test-slow: $(READY)
-	$(PY) -m pytest -m slow
+	$(TEST) -m slow
 
 test-all: lint test test-slow
 
