@@ -1,6 +1,6 @@
 """Print how fast this project is against the plain formulation of the same work, and write it as JSON.
 
-python -m bench                          everything: a few minutes
+python -m bench                          everything: half an hour
 python -m bench evaluation record        these modules
 python -m bench step --device cuda --json gpu.json
 """
@@ -29,7 +29,10 @@ MODULES = {
     "associative": "the loss of associative embedding",
     "decoding": "people from heatmaps and tags, average precision",
     "branches": "pyramids and attention, against loops over modules",
-    "step": "a training step, inference, memory",
+    "step": "a training step, its memory",
+    "inference": "networks in use, the flip test, exported files",
+    "video": "a video from file to file, against its network alone",
+    "zoo": "training and inference of every network: minutes",
     "adversarial": "an adversarial step, against the sum of its parts",
 }
 

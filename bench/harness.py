@@ -99,8 +99,8 @@ def beside(
     return Measure(name, plain, ours, unit, goal, at_most, theirs, _ratio(ours, theirs, at_most))
 
 
-def compare(case: Case, seconds: float = 4.0) -> Measure:
-    """Run both functions of a case in turn for about `seconds`, and at least FEWEST times each.
+def compare(case: Case, seconds: float = 4.0, fewest: int = FEWEST) -> Measure:
+    """Run both functions of a case in turn for about `seconds`, and at least `fewest` times each.
 
     Both run before, uncounted. Every other pair begins with the plain one, so that neither profits from
     what the other leaves in caches or takes from the clock of the processor. The ratio is the median over
@@ -111,7 +111,7 @@ def compare(case: Case, seconds: float = 4.0) -> Measure:
         calls = _calls(case.ours), _calls(case.theirs)
         pairs: list[tuple[float, float]] = []
         end = time.perf_counter() + seconds
-        while len(pairs) < FEWEST or (time.perf_counter() < end and len(pairs) < MOST):
+        while len(pairs) < fewest or (time.perf_counter() < end and len(pairs) < MOST):
             if len(pairs) % 2:
                 theirs = _time(case.theirs, calls[1])
                 ours = _time(case.ours, calls[0])

@@ -1,4 +1,4 @@
-"""A step of training, inference, the memory that training takes: what `auto` chooses against plain PyTorch.
+"""A step of training and the memory that it takes: what `auto` chooses against plain PyTorch.
 
 Plain is what a first script does: float32, eager, (B, C, H, W) in memory, the allocator as it comes. Both run
 in processes of their own, since the allocator's settings are those of a process, and take turns.
@@ -6,7 +6,7 @@ in processes of their own, since the allocator's settings are those of a process
 
 import multiprocessing
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import Connection
@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.harness import Case, Item, Measure, Options, Skipped, Work, beside
 from src import models
 from src.losses.heatmap import heatmap_mse
+from src.models.layers import PoseNetwork
 from src.utils.device import autocast, choose_device, compiled, place
 from src.utils.optimization import Update, build_optimizer
-from src.utils.speed import best_amp, best_channels_last, settle
+from src.utils.speed import best_amp, settle
 
 JOINTS, LONG_RUN = 16, 100_000
 PLAIN, REDUCED = "eager float32", "bf16"
@@ -41,23 +42,20 @@ class Size(NamedTuple):
 
 
 def cases(options: Options) -> Iterator[Item]:
-    """Steps and inference in turn, then peaks of memory."""
+    """Steps in turn, then peaks of memory."""
     device = choose_device(options.device)
     amp, _ = best_amp(device)
     on_gpu = device.type == "cuda"
     size = Size(8, 32) if on_gpu else Size(2, 1, 64) if options.quick else Size(2, 4)
     goals = {"none": 1.3, "bf16": 4.0 if on_gpu else 2.2, "fp16": None}
     for precision in dict.fromkeys(("none", amp)):
-        name = f"training step, {size}, {_word(precision)}"
-        yield from _in_turn(name, _train, (device.type, size, precision), goals[precision])
-    for batch, goal in ((1, 2.3), (4, 3.3)):
-        size = size._replace(stacks=2, batch=batch)
-        name, known = f"inference, {size}, {_word(amp)}", amp == "bf16" and not on_gpu
-        yield from _in_turn(name, _infer, (device.type, size, amp), goal if known else None)
+        name, arguments = f"training step, {size}, {word(precision)}", (device.type, size, precision)
+        yield from in_turn(name, PLAIN, _train, _plain_train, arguments, goals[precision])
     yield from _memory(device.type, options.quick)
 
 
-def _word(amp: str) -> str:
+def word(amp: str) -> str:
+    """A precision as tables name it."""
     return "float32" if amp == "none" else amp
 
 
@@ -82,13 +80,16 @@ def _compared(name: str, device: str, size: Size, goal: float | None = None) -> 
 Build = Callable[..., Work]
 
 
-def _in_turn(name: str, build: Build, arguments: tuple[object, ...], goal: float | None) -> Iterator[Case]:
-    """The case of the two forms of a piece of work, each in a process of its own."""
+def in_turn(
+    name: str, plain: str, ours: Build, theirs: Build, arguments: tuple[object, ...],
+    goal: float | None, at_most: bool = False,
+) -> Iterator[Case]:  # fmt: skip
+    """The case of two forms of a piece of work, each in a process of its own."""
     with (
-        in_process(partial(build, *arguments, True)) as ours,
-        in_process(partial(build, *arguments, False)) as theirs,
+        in_process(partial(ours, *arguments)) as our_work,
+        in_process(partial(theirs, *arguments)) as their_work,
     ):
-        yield Case(name, PLAIN, ours, theirs, goal)
+        yield Case(name, plain, our_work, their_work, goal, at_most)
 
 
 @contextmanager
@@ -121,30 +122,60 @@ def _serve(connection: Connection, build: Callable[[], Work]) -> None:
         connection.send(work())
 
 
-def _train(device_name: str, size: Size, amp: str, ours: bool, checkpointing: str = "none") -> Work:
+def _train(device_name: str, size: Size, amp: str, checkpointing: str = "none") -> Work:
     """A step on random pictures: forward, loss, backward, RMSprop."""
+    device, network = choose_device(device_name), _network(size)
+    images, target = _inputs(device, size)
+    return fast_step(
+        network, lambda images: heatmap_mse(network(images), target), images, device, amp, checkpointing
+    )
+
+
+def _plain_train(device_name: str, size: Size) -> Work:
+    """The same as a first script does it."""
+    device, network = torch.device(device_name), _network(size)
+    images, target = _inputs(device, size)
+    return plain_step(network, lambda: _plain_mse(network(images), target), device)
+
+
+def _network(size: Size) -> PoseNetwork:
     torch.manual_seed(0)
-    network = models.build("hg", JOINTS, stacks=size.stacks, feats=size.feats)
-    if not ours:
-        return _plain_step(network, torch.device(device_name), size)
-    device = choose_device(device_name)
+    return models.build("hg", JOINTS, stacks=size.stacks, feats=size.feats)
+
+
+def _plain_mse(outputs: Sequence[Tensor], target: Tensor) -> Tensor:
+    return torch.stack([((heatmaps - target) ** 2).mean() for heatmaps in outputs]).sum()
+
+
+def fast_step(
+    network: PoseNetwork,
+    evaluate: Callable[[Tensor], Tensor],
+    images: Tensor,
+    device: torch.device,
+    amp: str,
+    checkpointing: str = "none",
+    steps: int = LONG_RUN,
+) -> Work:
+    """A step as trainings take it, with what `auto` chooses for a run of so many of them.
+
+    evaluate: the loss of images (B, 3, H, W), out of the network.
+    """
     options = Namespace(
-        amp=amp, compile="auto", channels_last="auto", grad_checkpoint=checkpointing, input_res=size.side,
-        optimizer="rmsprop", lr=2.5e-4, weight_decay=0.0, alpha=0.99, eps=1e-8,
+        amp=amp, compile="auto", channels_last="auto", grad_checkpoint=checkpointing,
+        input_res=images.shape[3], optimizer="rmsprop", lr=2.5e-4, weight_decay=0.0, alpha=0.99, eps=1e-8,
         momentum=0.0, clip=0.0, ema=0.0,
     )  # fmt: skip
-    settle(options, network, device, size.batch, LONG_RUN)
+    settle(options, network, device, len(images), steps)
     network.grad_checkpoint = options.grad_checkpoint == "always"
     place(network, device, options.channels_last)
     update = Update(network, build_optimizer(network.parameters(), options), options)
-    images, target = _inputs(device, size)
     images = images.contiguous(memory_format=torch.channels_last)  # as to_images gives them
-    evaluate = compiled(lambda images, target: heatmap_mse(network(images), target), options)
+    evaluate = compiled(evaluate, options)
     network.train()
 
     def step() -> None:
         with autocast(device, options.amp):
-            loss = evaluate(images, target)
+            loss = evaluate(images)
         update.backward(loss)
         update.apply()
         wait(device)
@@ -152,45 +183,18 @@ def _train(device_name: str, size: Size, amp: str, ours: bool, checkpointing: st
     return step
 
 
-def _plain_step(network: nn.Module, device: torch.device, size: Size) -> Work:
+def plain_step(network: PoseNetwork, evaluate: Callable[[], Tensor], device: torch.device) -> Work:
+    """A step as a first script takes it."""
     network.to(device).train()
     optimizer = torch.optim.RMSprop(network.parameters(), lr=2.5e-4)
-    images, target = _inputs(device, size)
 
     def step() -> None:
         optimizer.zero_grad()
-        loss = sum(((heatmaps - target) ** 2).mean() for heatmaps in network(images))
-        loss.backward()
+        evaluate().backward()
         optimizer.step()
         wait(device)
 
     return step
-
-
-def _infer(device_name: str, size: Size, amp: str, ours: bool) -> Work:
-    """The heatmaps of random pictures."""
-    network = models.build("hg", JOINTS, stacks=size.stacks, feats=size.feats).eval()
-    device = choose_device(device_name) if ours else torch.device(device_name)
-    images, _ = _inputs(device, size)
-    if not ours:
-        network.to(device)
-
-        def plain() -> None:
-            with torch.no_grad():
-                network(images)[-1]
-            wait(device)
-
-        return plain
-
-    place(network, device, best_channels_last(device)[0])
-    images = images.contiguous(memory_format=torch.channels_last)
-
-    def infer() -> None:
-        with torch.inference_mode(), autocast(device, amp):
-            network(images)[-1]
-        wait(device)
-
-    return infer
 
 
 def _inputs(device: torch.device, size: Size) -> tuple[Tensor, Tensor]:
@@ -207,8 +211,8 @@ def wait(device: torch.device) -> None:
 
 def _peak(device: str, size: Size, ours: bool) -> float:
     """Bytes that training takes at most."""
-    settings = (REDUCED, True, "always") if ours else ("none", False, "none")
-    return memory_peak(device, partial(_train, device, size, *settings))
+    build = partial(_train, device, size, REDUCED, "always") if ours else partial(_plain_train, device, size)
+    return memory_peak(device, build)
 
 
 def tells_peak(device: str) -> bool:

@@ -90,8 +90,7 @@ def test_plain_python_use(tiny: Path) -> None:
     assert whole.joints.shape == (16, 2) and (whole.score == 1).all()
     # the middle of the crop, more or less, is the middle of the box
     (boxed,) = pose.predict(model, picture, boxes=[(30, 40, 20, 30)])
-    output = model.network(torch.zeros(1, 3, 64, 64))[-1][0]
-    assert np.isfinite(boxed.joints).all() and output.shape == (16, 2)
+    assert np.isfinite(boxed.joints).all() and boxed.joints.shape == (16, 2)
     assert np.abs(boxed.joints - (40, 55)).max() < 1.25 * 30  # within one side of the crop
 
 

@@ -1,5 +1,6 @@
 """Reading pictures of any kind as RGB bytes, and refusing broken ones."""
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,8 +9,9 @@ import numpy as np
 
 from src.errors import UserError
 
-# A picture's orientation tag is ignored: annotations were made on the stored pixels.
-_READ_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_UPRIGHT = cv2.IMREAD_COLOR_RGB
+# Of data sets the orientation tag is ignored: annotations were made on the stored pixels.
+_AS_STORED = _UPRIGHT | cv2.IMREAD_IGNORE_ORIENTATION
 
 # With the flag for RGB these reduce and do not make grey.
 _REDUCING_FLAGS = {
@@ -35,6 +37,14 @@ class Picture(NamedTuple):
     reduction: int = 1
 
 
+class Upright(NamedTuple):
+    """A picture (h, w, 3) uint8 RGB as it is looked at, and the width and height that it has in full."""
+
+    pixels: np.ndarray
+    width: int
+    height: int
+
+
 def picture_path(root: Path, name: bytes) -> Path:
     """Where a picture of a release lies. Its name may come from Windows; what is no UTF-8 is replaced."""
     return root / name.decode(errors="replace").replace("\\", "/")
@@ -54,19 +64,42 @@ def read_reduced(path: Path | str, shrink: float) -> Picture:
     A JPEG is decoded at an eighth, a quarter or half of its size, if that is not less than what is wanted:
     two to three times as fast, and averaged over the pixels left out. Others are read whole. Raises BadImage.
     """
+    return _decode(_read(path), str(path), shrink)
+
+
+def read_upright(path: Path | str, most_pixels: int) -> Upright:
+    """A picture of anybody's: turned as its orientation tag says, and shrunk if it is larger than wanted.
+
+    A JPEG of more than `most_pixels` is shrunk while it is decoded, as in `read_reduced`; others after that.
+    Raises BadImage.
+    """
+    data = _read(path)
+    width, height = _jpeg_size(data)
+    pixels, reduction = _decode(data, str(path), math.ceil(math.sqrt(width * height / most_pixels)), _UPRIGHT)
+    if reduction == 1:
+        height, width = pixels.shape[:2]
+    elif pixels.shape[1] != -(-width // reduction):
+        width, height = height, width  # it lay on its side
+    excess = math.sqrt(pixels.shape[0] * pixels.shape[1] / most_pixels)
+    if excess > 1:
+        size = [max(1, int(side / excess)) for side in pixels.shape[1::-1]]
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return Upright(pixels, width, height)
+
+
+def _read(path: Path | str) -> bytes:
     try:
         with open(path, "rb", buffering=0) as file:
-            data = file.read()
+            return file.read()
     except FileNotFoundError:
         raise BadImage(f"picture {path} is missing") from None
     except OSError as error:
         raise BadImage(f"picture {path} cannot be read: {error.strerror}") from None
     except ValueError:  # a zero byte
         raise BadImage(f"picture {str(path)!r} has no name that a file can have") from None
-    return _decode(data, str(path), shrink)
 
 
-def _decode(data: bytes, name: str, shrink: float) -> Picture:
+def _decode(data: bytes, name: str, shrink: float, flags: int = _AS_STORED) -> Picture:
     """The bytes of a picture file, decoded; `name` is for the message of a BadImage."""
     if not data:
         raise BadImage(f"picture {name} is an empty file; copy or download it again")
@@ -76,7 +109,7 @@ def _decode(data: bytes, name: str, shrink: float) -> Picture:
     if data.startswith(_JPEG):  # of other formats OpenCV reads all, and then takes a few of the pixels
         reduction = max(step for step in _REDUCING_FLAGS if step <= max(shrink, 1))
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _READ_FLAGS | _REDUCING_FLAGS[reduction])
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | _REDUCING_FLAGS[reduction])
     except cv2.error:  # e.g. more pixels than OpenCV takes
         pixels = None
     if pixels is None:
@@ -93,3 +126,15 @@ def _is_cut_short(data: bytes) -> bool:
     if data.startswith(_PNG):
         return b"IEND" not in data[-1024:]
     return False
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    """Width and height of the stored pixels as the header of a JPEG has them; 0, 0 of another file."""
+    at = 2 if data.startswith(_JPEG) else len(data)
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        kind, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):  # a frame, and no table
+            height, width = (int.from_bytes(data[at + k : at + k + 2], "big") for k in (5, 7))
+            return width, height
+        at += 1 if kind == 0xFF else 2 + length  # bytes of 0xFF may fill the gap before a marker
+    return 0, 0

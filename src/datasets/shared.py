@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 
 from src.errors import UserError
+
+if TYPE_CHECKING:  # what only looks at names from here works without PyTorch
+    import torch
 
 
 class SharedRecord:
@@ -63,12 +65,16 @@ def _share(array: np.ndarray) -> np.ndarray:
     """The same array in shared memory; an empty one, which has none, as it is."""
     if not array.size:
         return array
+    import torch
+
     memory = torch.from_numpy(_bytes(array).copy()).share_memory_()
     return memory.numpy().view(array.dtype).reshape(array.shape)
 
 
-def _memory(array: np.ndarray) -> torch.Tensor:
+def _memory(array: np.ndarray) -> "torch.Tensor":
     """The tensor whose shared memory a whole array lies in; numpy keeps it as the base of its views."""
+    import torch
+
     owner: Any = array
     while isinstance(owner, np.ndarray):
         owner = owner.base

@@ -33,6 +33,7 @@ import numpy as np
 
 from src.datasets.skeletons import Skeleton
 from src.errors import UserError
+from src.evaluation.cells import heights, points
 from src.extensions import AE
 
 # The trunk and what is next to it before the limbs' ends: those are found less surely.
@@ -159,13 +160,13 @@ def group_in_c(module: Any, heatmaps: np.ndarray, tags: np.ndarray, settings: Gr
 def group_in_numpy(heatmaps: np.ndarray, tags: np.ndarray, settings: Grouping) -> People:
     """`group` without the extension."""
     cells, tag = _assigned(_peaks(heatmaps, tags, settings), settings)
-    score = _heights(heatmaps, cells)
+    score = heights(heatmaps, cells)
     person_score = score.cumsum(1, np.float64)[:, -1] / len(heatmaps)  # added in this order, as in C
     if settings.refine:
         for person, joint in np.argwhere(cells < 0).tolist():
             cells[person, joint] = _likeliest_cell(heatmaps[joint], tags[:, joint], tag[person])
-        score = _heights(heatmaps, cells)
-    return People(_points(heatmaps, cells), score, person_score.astype(np.float32))
+        score = heights(heatmaps, cells)
+    return People(points(heatmaps, cells), score, person_score.astype(np.float32))
 
 
 class _Peaks(NamedTuple):
@@ -256,22 +257,3 @@ def _lengths(offsets: np.ndarray) -> np.ndarray:
     for square in offsets[1:]:  # added in this order, as in C
         offsets[0] += square
     return np.sqrt(offsets[0], out=offsets[0])
-
-
-def _heights(heatmaps: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """The values (n, J) of the maps at flat cells (n, J); 0 where there is none (-1)."""
-    flat = heatmaps.reshape(len(heatmaps), -1)
-    return np.where(cells < 0, np.float32(0), flat[np.arange(len(flat)), cells])
-
-
-def _points(heatmaps: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """Points (n, J, 2) float32 for flat cells (n, J): centres, moved a quarter; NaN for no cell (-1)."""
-    count, height, width = heatmaps.shape
-    y, x = np.divmod(cells, width)
-    inner = (x > 0) & (x < width - 1) & (y > 0) & (y < height - 1)
-    middle = y.clip(1, height - 2) * width + x.clip(1, width - 2)
-    flat, joint = heatmaps.reshape(count, -1), np.arange(count)
-    after, before = (flat[joint, np.stack([middle + step, middle + step * width])] for step in (1, -1))
-    towards = np.subtract(after > before, after < before, dtype=np.float32)  # (2, n, J)
-    points = np.stack([x, y]) + np.float32(0.5) + np.float32(0.25) * towards * inner
-    return np.where(cells < 0, np.nan, points).transpose(1, 2, 0).astype(np.float32)

@@ -119,5 +119,5 @@ class _Grow(nn.Module):
         self.register_buffer("place", torch.stack([y, x])[None], persistent=False)  # (1, 2, side, side)
 
     def forward(self, x: Tensor) -> Tensor:
-        place = self.place.to(x.dtype).expand(len(x), -1, -1, -1)
+        place = self.place.to(x.dtype).expand(x.shape[0], -1, -1, -1)
         return self.norm(self.conv(torch.cat([place, x], dim=1)))

@@ -5,12 +5,15 @@ each joint has to go; a few bounded steps lead from the mean pose to the answer.
 H x W image. Coordinates are in units of the crop, as those of `src.models.deeppose`.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from src.errors import UserError
 from src.models.backbones import backbone_and_head, first_convolution
-from src.models.deeppose import linear
+from src.models.deeppose import coordinates, linear
 from src.models.layers import Normalise, PoseNetwork
 
 
@@ -34,6 +37,12 @@ class IterativeErrorFeedback(PoseNetwork):
     """
 
     joint_layers = ("mean_pose", "entry_of_pose", "head")
+    sees_joints = ("entry_of_pose",)
+
+    @staticmethod
+    def meanings(layer: str, size: int, joints: Sequence[str]) -> list[Any]:
+        """x and y of each joint; of drawings and the mean pose, the joints and what may be marked beside."""
+        return coordinates(size, joints) if layer == "head" else [*joints, "marker"][:size]
 
     def __init__(
         self,
@@ -72,7 +81,7 @@ class IterativeErrorFeedback(PoseNetwork):
     def forward(self, images: Tensor) -> list[Tensor]:
         """The pose (B, J, 2) after each step, for RGB `images` (B, 3, H, W) in [0, 1]."""
         seen = self.entry(self.normalise(images))
-        pose = self.mean_pose(len(images))
+        pose = self.mean_pose(images.shape[0])
         stages = []
         for _ in range(self.steps):
             pose = pose.detach()

@@ -17,7 +17,7 @@ from src.utils.processes import local_rank, processes
 
 Network = TypeVar("Network", bound=nn.Module)
 
-_AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str) -> torch.device:
@@ -67,7 +67,7 @@ def keep_memory() -> None:
 
 def autocast(device: torch.device, amp: str) -> AbstractContextManager[Any]:
     """The context in which a network computes; without `amp` one that changes nothing."""
-    return torch.autocast(device.type, dtype=_AMP_TYPES.get(amp), enabled=amp != "none")
+    return torch.autocast(device.type, dtype=AMP_TYPES.get(amp), enabled=amp != "none")
 
 
 def place(network: Network, device: torch.device, channels_last: str) -> Network:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.datasets.images import BadImage, read_image, read_reduced
+from src.datasets.images import BadImage, read_image, read_reduced, read_upright
 
 RED, GREEN, BLUE = (250, 20, 30), (20, 200, 40), (10, 30, 240)
 
@@ -169,3 +169,57 @@ def test_broken_jpegs_are_refused_at_any_size(tmp_path: Path, flag: np.ndarray) 
     (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-30])
     with pytest.raises(BadImage, match="cut short"):
         read_reduced(tmp_path / "a.jpg", 4)
+
+
+ALL = 10**9  # pixels
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("most", [ALL, 1200])
+def test_a_picture_is_turned_as_its_tag_says(tmp_path: Path, orientation: int, most: int) -> None:
+    """As Pillow turns it; a shrunk one, too, and it has the size of the whole."""
+    pixels = np.zeros((48, 96, 3), np.uint8)
+    pixels[:24, :48], pixels[:24, 48:], pixels[24:, :48] = RED, GREEN, BLUE
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", quality=95, exif=exif)
+    turns = {
+        1: pixels, 2: pixels[:, ::-1], 3: pixels[::-1, ::-1], 4: pixels[::-1], 5: pixels.swapaxes(0, 1),
+        6: np.rot90(pixels, -1), 7: np.rot90(pixels, 2).swapaxes(0, 1), 8: np.rot90(pixels),
+    }  # fmt: skip
+    wanted = turns[orientation]
+    picture = read_upright(tmp_path / "a.jpg", most)
+    assert (picture.height, picture.width) == wanted.shape[:2]
+    step = 1 if most == ALL else 2
+    assert picture.pixels.shape == (wanted.shape[0] // step, wanted.shape[1] // step, 3)
+    corners = (slice(6 // step, None, wanted.shape[0] // 2 // step),) * 2  # one pixel in each quarter or more
+    full = wanted[::step, ::step]
+    assert np.abs(picture.pixels[corners].astype(int) - full[corners]).max() < 12
+
+
+@pytest.mark.parametrize("suffix, size", [("jpg", (48, 24)), ("png", (69, 34))])
+def test_a_huge_picture_is_shrunk(
+    tmp_path: Path, flag: np.ndarray, suffix: str, size: tuple[int, int]
+) -> None:
+    """A JPEG by a whole factor while it is decoded, others to what is wanted."""
+    Image.fromarray(flag).save(tmp_path / f"a.{suffix}")
+    picture = read_upright(tmp_path / f"a.{suffix}", 2400)
+    assert (picture.width, picture.height) == (96, 48)
+    assert picture.pixels.shape[1::-1] == size and np.prod(size) <= 2400
+
+
+def test_a_jpeg_is_shrunk_before_its_pixels_exist(
+    tmp_path: Path, flag: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(flag).save(tmp_path / "a.jpg")
+    decode, shapes = cv2.imdecode, []
+
+    def seen(*arguments: object) -> np.ndarray:
+        pixels = decode(*arguments)  # type: ignore[call-overload]
+        shapes.append(pixels.shape)
+        return pixels
+
+    monkeypatch.setattr(cv2, "imdecode", seen)
+    picture = read_upright(tmp_path / "a.jpg", 300)
+    assert shapes == [(12, 24, 3)] == [picture.pixels.shape]
+    assert (picture.width, picture.height) == (96, 48)

@@ -1,0 +1,91 @@
+"""A checkpoint, run with PyTorch."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from src import models
+from src.datasets.skeletons import Skeleton
+from src.datasets.targets import to_images
+from src.errors import UserError
+from src.evaluation.predict import located
+from src.evaluation.search import Search, maps_of
+from src.models.folding import fold
+from src.utils.device import AMP_TYPES, autocast, choose_device
+from src.utils.speed import precision
+
+
+class Checkpoint(nn.Module):
+    """The network of a checkpoint as it is fastest (`src.inference.runner`).
+
+    Normalisations are folded into convolutions, whose weights are in the precision they compute in; the last
+    layer's is float32. The layout in memory is that of `src.models.load`.
+    """
+
+    def __init__(self, loaded: models.LoadedModel, device: torch.device, amp: str = "none") -> None:
+        """loaded: on the device; its network is used up. amp: none, bf16 or fp16."""
+        super().__init__()
+        self.device, self.amp = device, amp
+        self.network = fold(loaded.network)
+        if amp != "none":
+            _lower(self.network, AMP_TYPES[amp])
+        self.skeleton = Skeleton.from_dict(loaded.skeleton)
+        self.input_res = loaded.input_res
+        self.multi_person = bool(loaded.config.get("tag_dim"))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """The output of every stage for images (B, 3, R, R) in [0, 1] on the device."""
+        with autocast(self.device, self.amp):
+            return self.network(images)
+
+    @torch.inference_mode()
+    def joints(self, images: np.ndarray, flip_test: bool) -> tuple[np.ndarray, np.ndarray]:
+        order = self.skeleton.flip_order if flip_test else None
+        points, scores, stride = located(self, self._images(images), order)
+        return points.cpu().numpy() * np.float32(stride), scores.cpu().numpy()
+
+    @torch.inference_mode()
+    def maps(self, images: np.ndarray, flip_test: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        if self.network.arch in models.REGRESSION:
+            raise UserError(f"{self.network.arch} gives coordinates, and no maps")
+        search = Search.of(self.skeleton, self.input_res, 1, flip_test=flip_test)
+        heatmaps, tags = maps_of(self, [self._images(images)], search)
+        return heatmaps.cpu().numpy(), tags.cpu().numpy() if self.multi_person else None
+
+    def _images(self, images: np.ndarray) -> Tensor:
+        return to_images(torch.from_numpy(images).to(self.device))
+
+
+class _Exact(nn.Module):
+    """A layer in float32, also within autocast."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer.float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return self.layer(x.float())
+
+
+def _lower(network: nn.Module, dtype: torch.dtype) -> None:
+    """Cast the weights of convolutions, which autocast would do anew in each use.
+
+    Not those that give heatmaps: rounding makes neighbouring cells equal, and twice as many joints jump.
+    """
+    for name, module in list(network.named_modules()):
+        if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            continue
+        parent, _, own = name.rpartition(".")
+        if name == "head" or parent == "heads":
+            setattr(network.get_submodule(parent), own, _Exact(module))
+        else:
+            module.to(dtype)
+
+
+def open_checkpoint(path: str | Path, device: str, amp: str) -> Checkpoint:
+    """The network of a checkpoint of any task; UserError as `src.pose.load`."""
+    chosen = choose_device(device)
+    return Checkpoint(models.load(path, chosen), chosen, precision(amp, chosen))

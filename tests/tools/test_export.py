@@ -1,0 +1,81 @@
+"""The command that exports: what it writes and says, and what it refuses, leaving nothing behind."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from src import pose
+from src.inference import agreement
+from src.models.checkpoint import describe, save_checkpoint
+from tests.exporting import FIVE, loaded
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+
+def import_path(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+tool = import_path(Path(__file__).resolve().parents[2] / "tools" / "export.py")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoint") / "best.pth"
+    network = loaded("hg", 64, stacks=1, feats=16, depth=1).network
+    save_checkpoint(path, describe(network, FIVE.to_dict(), 64))
+    return path
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """What is said by a command that fails as it should."""
+    with pytest.raises(SystemExit) as stopped:
+        tool.main([str(argument) for argument in arguments])
+    assert stopped.value.code == 2
+    out, said = capsys.readouterr()
+    assert not out and said.startswith("error: ") and said.count("\n") == 1
+    return said
+
+
+def test_writes_a_file_that_answers_alike(checkpoint, tmp_path, capsys):
+    out = tmp_path / "new" / "best.onnx"
+    tool.main([str(checkpoint), "--out", str(out), "--decode", "--fp16", "--opset", "18"])
+    said = capsys.readouterr()
+    assert "hg, 5 joints, 64 px" in said.out and "joints: at most 0.000 px apart" in said.out
+    assert said.out.count("images/s one at a time") == 2 and f"wrote {out}" in said.err
+    assert [path.name for path in out.parent.iterdir()] == ["best.onnx"]
+    assert pose.load(out).skeleton == FIVE
+
+
+def test_a_file_that_answers_otherwise_is_not_kept(checkpoint, tmp_path, capsys, monkeypatch):
+    limits = agreement.LIMITS["float32"]
+    monkeypatch.setitem(agreement.LIMITS, "float32", limits._replace(outputs=0.0))
+    said = refused(capsys, checkpoint, "--out", tmp_path / "best.onnx")
+    assert "best.onnx would not answer as its network" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_refusals(checkpoint, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "best.onnx"
+    assert "there is no checkpoint" in refused(capsys, tmp_path / "no.pth", "--out", out)
+    (tmp_path / "text.pth").write_text("no network")
+    assert "is damaged, or is no PyTorch" in refused(capsys, tmp_path / "text.pth", "--out", out)
+    assert "must end in .onnx" in refused(capsys, checkpoint, "--out", tmp_path / "best.pt")
+    assert "--opset is 13 to 20, not 21" in refused(capsys, checkpoint, "--out", out, "--opset", 21)
+    assert "invalid int value: 'x'" in refused(capsys, checkpoint, "--out", out, "--opset", "x")
+    inside = tmp_path / "text.pth" / "best.onnx"
+    assert "text.pth cannot be made" in refused(capsys, checkpoint, "--out", inside)
+    assert not out.exists()
+    out.write_text("mine")
+    assert "exists already; choose another --out" in refused(capsys, checkpoint, "--out", out)
+    assert out.read_text() == "mine"
+    monkeypatch.setattr(tool, "find_spec", lambda name: None if name == "onnx" else name)
+    said = refused(capsys, checkpoint, "--out", tmp_path / "other.onnx")
+    assert said == "error: exporting needs onnx: pip install -e '.[export]'\n"
