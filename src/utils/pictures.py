@@ -6,10 +6,12 @@ Nothing here changes its arguments. N pictures, J joints, h x w heatmap.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from src.datasets import affine
 from src.datasets.annotations import HIDDEN, UNLABELLED
 from src.datasets.skeletons import Skeleton
 from src.errors import UserError
@@ -31,6 +33,8 @@ PEOPLE: tuple[Colour, ...] = (
     (255, 159, 28), (64, 156, 255), (255, 225, 77), (204, 121, 220), (38, 208, 165), (255, 99, 99),
     (176, 240, 255), (160, 200, 60),
 )  # fmt: skip
+
+FAINTEST = 0.2  # opacity of a joint of score 0; one of 0.8 is covered wholly
 
 _SUBPIXEL_BITS = 4  # OpenCV takes fixed-point coordinates
 _FAR = 1e6  # pixels; beyond, fixed-point coordinates would overflow
@@ -57,26 +61,23 @@ def draw_pose(
     visible: np.ndarray | None = None,
     thickness: int | None = None,
     colour: Colour | None = None,
+    fade: bool = False,
 ) -> np.ndarray:
     """A copy of the picture (H, W, 3) with one person's joints (J, 2) and the limbs between them.
 
     scores (J,): joints below `threshold` are left out. visible (J,): 0 unlabelled, left out; 1 hidden, a
     ring; 2 visible, a dot. Joints that are not finite are left out. thickness: of limbs in pixels; by
-    default it grows with the person. colour: of everything; by default left and right differ.
+    default it grows with the person. colour: of everything; by default left and right differ. fade: show
+    the picture through joints of low score, and through their limbs.
     """
-    shown = _shown(joints, scores, threshold, visible)
-    thickness = thickness or _thickness(joints[shown])
-    hidden = np.zeros(len(joints), bool) if visible is None else visible == HIDDEN
     image = image.copy()
-    limbs = [limb for limb in skeleton.limbs if shown[limb[0]] and shown[limb[1]]]
-    outline = thickness + max(2, thickness // 2)
-    for a, b in limbs:
-        _line(image, joints[a], joints[b], EDGE, outline)
-    for a, b in limbs:
-        _line(image, joints[a], joints[b], colour or limb_colour(skeleton, (a, b)), thickness)
-    for joint in np.flatnonzero(shown).tolist():
-        fill = colour or joint_colour(skeleton, joint)
-        _dot(image, joints[joint], fill, radius=0.5 + thickness, hollow=hidden[joint])
+    shown = _shown(joints, scores, threshold, visible)
+    hidden = np.zeros(len(joints), bool) if visible is None else visible == HIDDEN
+    pen = _Pen(skeleton, thickness or _thickness(joints[shown]), colour)
+    if fade and scores is not None:
+        _paint_faded(image, joints, shown, scores, pen)
+    else:
+        _paint(image, joints, shown, hidden, pen)
     return image
 
 
@@ -87,18 +88,25 @@ def draw_people(
     *,
     threshold: float = 0.0,
     thickness: int | None = None,
+    colours: Sequence[Colour | None] | None = None,
+    fade: bool = False,
 ) -> np.ndarray:
     """A copy of the picture (H, W, 3) with everybody in a colour of their own, the surest on top.
 
-    people: joints in its pixels. Joints whose score is below `threshold` are left out.
+    people: joints in its pixels. Joints whose score is below `threshold` are left out. colours: of each
+    person; None for one whose left and right differ. fade: as in `draw_pose`.
     """
+    image = image.copy()
     for place in np.argsort(people.person_score, kind="stable").tolist():
-        colour = PEOPLE[place % len(PEOPLE)]
+        colour = PEOPLE[place % len(PEOPLE)] if colours is None else colours[place]
         joints, scores = people.joints[place], people.score[place]
-        image = draw_pose(
-            image, joints, skeleton, scores=scores, threshold=threshold, thickness=thickness, colour=colour
-        )
-    return image.copy()
+        shown = _shown(joints, scores, threshold, None)
+        pen = _Pen(skeleton, thickness or _thickness(joints[shown]), colour)
+        if fade:
+            _paint_faded(image, joints, shown, scores, pen)
+        else:
+            _paint(image, joints, shown, np.zeros(len(joints), bool), pen)
+    return image
 
 
 def draw_truth(
@@ -198,11 +206,52 @@ def heatmap_overlay(image: np.ndarray, heatmaps: np.ndarray) -> np.ndarray:
     Values are shown from 0 to 1, or to the largest where that is above 1; negative ones as 0.
     """
     height, width = image.shape[:2]
-    peak = np.clip(heatmaps.max(0), 0, None).astype(np.float32)  # (h, w)
-    peak = cv2.resize(peak / max(1.0, float(peak.max())), (width, height), interpolation=cv2.INTER_LINEAR)
+    cells_high, cells_wide = heatmaps.shape[1:]
+    fill = np.array([[width / cells_wide, 0, 0], [0, height / cells_high, 0]])
+    return maps_overlay(image, [(heatmaps, fill)])
+
+
+def maps_overlay(image: np.ndarray, views: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """`heatmap_overlay` of parts of a picture: heatmaps (J, h, w), and the matrix (2, 3) from their cells."""
+    peak = np.zeros(image.shape[:2], np.float32)
+    for heatmaps, matrix in views:
+        np.maximum(peak, _spread(np.clip(heatmaps.max(0), 0, None), matrix, image), out=peak)
+    peak /= max(1.0, float(peak.max()))
     coloured = cv2.applyColorMap(np.round(255 * peak).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    strength = np.sqrt(peak)[:, :, None]  # the flanks of a peak show too
-    mixed = 0.6 * (1 - strength) * image + strength * cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB)
+    return _laid_over(image, cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB), np.sqrt(peak))  # flanks show, too
+
+
+def tags_overlay(image: np.ndarray, heatmaps: np.ndarray, tags: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """The picture (H, W, 3), darkened, under the tags at the peaks of heatmaps: people have a colour each.
+
+    heatmaps (J, h, w), tags (J, h, w) or (J, h, w, L), of which the first of L numbers is shown; matrix
+    (2, 3): from their cells to the picture. A cell has the tag of its strongest joint. The colours go from
+    the lowest tag to the highest of cells that are half as strong as the strongest.
+    """
+    tags = tags if tags.ndim == 3 else tags[..., 0]
+    strongest = heatmaps.argmax(0)[None]
+    peak = np.clip(np.take_along_axis(heatmaps, strongest, 0)[0], 0, None).astype(np.float32)
+    peak /= max(1.0, float(peak.max()))
+    tag = np.take_along_axis(tags, strongest, 0)[0].astype(np.float32)
+    sure = tag[peak >= 0.5 * peak.max()]
+    share = np.clip((tag - sure.min()) / max(float(np.ptp(sure)), 1e-6), 0, 1)
+    level = np.round(30 + 195 * share).astype(np.uint8)  # the ends of the colours are dark
+    coloured = cv2.applyColorMap(level, cv2.COLORMAP_TURBO)
+    coloured = _spread(cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB), matrix, image, cv2.INTER_NEAREST)
+    return _laid_over(image, coloured, np.sqrt(_spread(peak, matrix, image)))
+
+
+def _spread(
+    cells: np.ndarray, matrix: np.ndarray, image: np.ndarray, sampling: int = cv2.INTER_LINEAR
+) -> np.ndarray:
+    """Values (h, w, …) of cells at the pixels of a picture that a matrix (2, 3) maps the cells to, else 0."""
+    height, width = image.shape[:2]
+    return cv2.warpAffine(cells, affine.between_centers(matrix), (width, height), flags=sampling)
+
+
+def _laid_over(image: np.ndarray, colours: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """The picture (H, W, 3), darkened, under colours (H, W, 3) of a strength (H, W) from 0 to 1."""
+    mixed = 0.6 * (1 - strength[:, :, None]) * image + strength[:, :, None] * colours
     return np.round(mixed).astype(np.uint8)
 
 
@@ -232,6 +281,68 @@ def _shown(
     return shown
 
 
+class _Pen(NamedTuple):
+    """How a person is drawn; see `draw_pose`."""
+
+    skeleton: Skeleton
+    thickness: int
+    colour: Colour | None
+
+    @property
+    def outline(self) -> int:
+        return self.thickness + max(2, self.thickness // 2)
+
+    @property
+    def radius(self) -> float:
+        return 0.5 + self.thickness
+
+    def limbs(self, shown: np.ndarray) -> list[tuple[int, int]]:
+        return [limb for limb in self.skeleton.limbs if shown[limb[0]] and shown[limb[1]]]
+
+
+def _paint(image: np.ndarray, joints: np.ndarray, shown: np.ndarray, hidden: np.ndarray, pen: _Pen) -> None:
+    """Draw a person into the picture: the joints (J, 2) that are to be shown, hidden ones as rings."""
+    limbs = pen.limbs(shown)
+    for a, b in limbs:
+        _line(image, joints[a], joints[b], EDGE, pen.outline)
+    for a, b in limbs:
+        colour = pen.colour or limb_colour(pen.skeleton, (a, b))
+        _line(image, joints[a], joints[b], colour, pen.thickness)
+    for joint in np.flatnonzero(shown).tolist():
+        fill = pen.colour or joint_colour(pen.skeleton, joint)
+        _dot(image, joints[joint], fill, pen.radius, hollow=hidden[joint])
+
+
+def _paint_faded(
+    image: np.ndarray, joints: np.ndarray, shown: np.ndarray, scores: np.ndarray, pen: _Pen
+) -> None:
+    """Draw a person into the picture so that it shows through what is not sure."""
+    corner, part = _around(image, joints[shown], pen.outline + 2)
+    if not part.size:
+        return
+    joints = joints - corner
+    painted, cover = part.copy(), np.zeros(part.shape[:2], np.uint8)
+    _paint(painted, joints, shown, np.zeros(len(joints), bool), pen)
+    opacity = np.round(255 * np.clip(FAINTEST + scores, FAINTEST, 1)).astype(int)
+    of_limbs = [(int(opacity[[a, b]].mean()), a, b) for a, b in pen.limbs(shown)]
+    for value, a, b in sorted(of_limbs):  # where limbs cross, the surest counts
+        _line(cover, joints[a], joints[b], (value,) * 3, pen.outline)
+    for joint in np.flatnonzero(shown).tolist():
+        _disc(cover, joints[joint], (int(opacity[joint]),) * 3, pen.radius + 1)
+    weight = cover.astype(np.float32) / 255
+    part[:] = cv2.blendLinear(painted, part, weight, 1 - weight)
+
+
+def _around(image: np.ndarray, points: np.ndarray, margin: int) -> tuple[np.ndarray, np.ndarray]:
+    """The part of the picture, not copied, around points (n, 2), and its corner (2,)."""
+    if not len(points):
+        return np.zeros(2), image[:0]
+    height, width = image.shape[:2]
+    low = np.clip(np.floor(points.min(0)) - margin, 0, (width, height)).astype(int)
+    high = np.clip(np.ceil(points.max(0)) + margin, 0, (width, height)).astype(int)
+    return low, image[low[1] : high[1], low[0] : high[0]]
+
+
 def _thickness(joints: np.ndarray) -> int:
     """About a hundredth of the person's extent."""
     if not len(joints):
@@ -253,13 +364,15 @@ def _line(image: np.ndarray, start: np.ndarray, end: np.ndarray, colour: Colour,
 
 def _dot(image: np.ndarray, center: np.ndarray, colour: Colour, radius: float, hollow: bool) -> None:
     """A disc with a dark edge; a hollow one has a dark middle."""
-    at = _fixed_point(center)
-    discs = [(radius + 1, EDGE), (radius, colour)]
+    _disc(image, center, EDGE, radius + 1)
+    _disc(image, center, colour, radius)
     if hollow:
-        discs.append((radius / 2, EDGE))
-    for size, fill in discs:
-        fixed = round(size * 2**_SUBPIXEL_BITS)
-        cv2.circle(image, at, fixed, fill, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
+        _disc(image, center, EDGE, radius / 2)
+
+
+def _disc(image: np.ndarray, center: np.ndarray, colour: Colour, radius: float) -> None:
+    fixed = round(radius * 2**_SUBPIXEL_BITS)
+    cv2.circle(image, _fixed_point(center), fixed, colour, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
 def _fit(image: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

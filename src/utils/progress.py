@@ -13,13 +13,13 @@ PLAIN_LINE_SECONDS = 30.0
 
 
 class Progress:
-    """Progress of one epoch of `total` iterations of which `done` are done already.
+    """Progress of one epoch of `total` iterations, None if there is no end, of which `done` are done already.
 
     What stands behind the bar comes from a function, which is called only when the display changes: it may
     read the device. Of several processes only the main one shows anything.
     """
 
-    def __init__(self, title: str, total: int, done: int = 0) -> None:
+    def __init__(self, title: str, total: int | None, done: int = 0) -> None:
         self.title, self.total, self.done, self.first = title, total, done, done
         self.live = is_main() and sys.stderr.isatty()
         self.start = self.shown = time.monotonic()
@@ -39,9 +39,11 @@ class Progress:
                 self.bar.set_postfix_str(describe(), refresh=False)
                 self.shown = now
         elif is_main() and now - self.shown > PLAIN_LINE_SECONDS:
-            left = (now - self.start) / (self.done - self.first) * (self.total - self.done)
-            line = f"{self.title} {self.done}/{self.total} {describe()} ETA {clock(left)}"
-            note(line)
+            of_all, eta = "", ""
+            if self.total is not None:
+                left = (now - self.start) / (self.done - self.first) * max(0, self.total - self.done)
+                of_all, eta = f"/{self.total}", f" ETA {clock(left)}"
+            note(f"{self.title} {self.done}{of_all} {describe()}{eta}")
             self.shown = now
 
     def close(self) -> None:

@@ -14,9 +14,11 @@ from src.utils.pictures import (
     draw_people,
     draw_pose,
     heatmap_overlay,
+    maps_overlay,
     people_grid,
     prediction_grid,
     save_image,
+    tags_overlay,
 )
 
 GREY = np.full((100, 120, 3), 90, np.uint8)
@@ -220,3 +222,73 @@ def test_a_picture_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be written: Is a directory"):
         save_image(tmp_path / "folder.png", GREY)
     assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
+
+
+def test_the_picture_shows_through_what_is_not_sure() -> None:
+    """The knee covers it wholly from a score of 0.8, by a fifth at 0, by three at 0.4; so do limbs."""
+    joints = pose(left_hip=(30.5, 20.5), left_knee=(30.5, 80.5))
+    shares = {}
+    for score in (0.0, 0.4, 0.8, 7.0):
+        scores = np.full(LSP.num_joints, score)
+        image = draw_pose(GREY, joints, LSP, scores=scores, thickness=5, fade=True).astype(float)
+        for what, (y, x) in {"joint": (80, 30), "limb": (50, 30)}.items():
+            shares[what, score] = np.mean((image[y, x] - GREY[y, x]) / (np.array(pictures.LEFT) - GREY[y, x]))
+        assert tuple(image[50, 60]) == (90, 90, 90)
+    for what in ("joint", "limb"):
+        found = [shares[what, score] for score in (0.0, 0.4, 0.8, 7.0)]
+        np.testing.assert_allclose(found, [0.2, 0.6, 1, 1], atol=0.03)
+
+
+def test_the_sure_and_those_who_are_not_faded_look_alike() -> None:
+    """Outside of what is smoothed at edges, where the cover is smoothed, too."""
+    joints = pose(left_hip=(30.5, 20.5), left_knee=(30.5, 80.5), right_hip=(90.2, 20.5))
+    sure = draw_pose(GREY, joints, LSP, scores=np.ones(LSP.num_joints), thickness=5, fade=True)
+    plain = draw_pose(GREY, joints, LSP, thickness=5)
+    assert (sure != plain).any(2).mean() < 0.04
+    assert np.abs(sure.astype(int) - plain).max() < 60
+
+
+@pytest.mark.parametrize("place", [(-500.0, 50.0), (119.0, 99.0), (0.0, 0.0)])
+def test_faded_joints_may_lie_outside(place: tuple[float, float]) -> None:
+    joints = pose(left_hip=place, left_knee=(1e7, 1e7))
+    image = draw_pose(GREY, joints, LSP, scores=np.full(LSP.num_joints, 0.5), fade=True)
+    assert image.shape == GREY.shape
+
+
+def test_people_may_have_colours_of_their_own() -> None:
+    joints = np.stack([pose(left_knee=(30.5, 50.5)), pose(left_knee=(90.5, 50.5))])
+    scores = np.ones((2, LSP.num_joints), np.float32)
+    people = People(joints, scores, np.array([0.5, 0.9]))
+    image = draw_people(GREY, people, LSP, thickness=5, colours=[pictures.PEOPLE[3], None])
+    assert tuple(image[50, 30]) == pictures.PEOPLE[3]
+    assert tuple(image[50, 90]) == pictures.LEFT
+
+
+def test_maps_of_parts_lie_where_they_were_seen() -> None:
+    """Two boxes of 8 cells of 4 pixels, a peak in each; beside them the picture is dark."""
+    heatmaps = np.zeros((2, 8, 8), np.float32)
+    heatmaps[0, 2, 5] = 1.0
+    views = [(heatmaps, np.array([[4.0, 0, x], [0, 4.0, y]])) for x, y in ((8, 16), (70, 50))]
+    shown = maps_overlay(GREY, views)
+    for x, y in ((8 + 22, 16 + 10), (70 + 22, 50 + 10)):
+        assert shown[y, x].sum() > shown[y, x - 12].sum() + 200
+    assert tuple(shown[90, 10]) == (54, 54, 54)
+
+
+def test_tags_colour_people() -> None:
+    """Peaks with a low, a high and again the low tag, in one joint or another; there may be two numbers."""
+    heatmaps, tags = np.zeros((2, 8, 8), np.float32), np.zeros((2, 8, 8), np.float32)
+    for joint, row, column, tag in ((0, 1, 1, -3.0), (1, 6, 1, 5.0), (1, 1, 6, -3.0)):
+        heatmaps[joint, row, column], tags[joint, row, column] = 0.9, tag
+    fill = np.array([[15.0, 0, 0], [0, 12.5, 0]])
+    shown = tags_overlay(GREY, heatmaps, tags, fill).astype(int)
+    low, high, also_low = shown[18, 22], shown[81, 22], shown[18, 97]
+    assert np.abs(low - also_low).max() < 10 and np.abs(low - high).max() > 80
+    twice = np.stack([tags, -tags], axis=-1)
+    np.testing.assert_array_equal(tags_overlay(GREY, heatmaps, twice, fill), shown)
+
+
+def test_where_nothing_is_seen_tags_have_no_colour() -> None:
+    empty = np.zeros((2, 8, 8), np.float32)
+    shown = tags_overlay(GREY, empty, empty, np.array([[15.0, 0, 0], [0, 12.5, 0]]))
+    assert (shown == 54).all()

@@ -1,0 +1,110 @@
+"""The way from sources to files: in order, in bounded memory, with the right places."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.errors import UserError
+from src.utils.prediction import OVERLAY, Found, Plan, Writer, find, predict_all
+from src.utils.sources import Camera, Frame, Source
+from tests.clips import model, spot
+
+
+class Clip(Source):
+    """A video of so many frames that keeps count of how many were asked for."""
+
+    def __init__(self, count: int, name: str = "clip", live: bool = False) -> None:
+        super().__init__(name, name)
+        self.frames_in_all, self.read, self.live = count, 0, live
+
+    @property
+    def rate(self) -> float:
+        return 10.0
+
+    @property
+    def count(self) -> int:
+        return self.frames_in_all
+
+    def frames(self) -> Iterator[Frame]:
+        for number in range(self.frames_in_all):
+            self.read += 1
+            yield Frame(spot(20, 20, 64, 48), number, number / 10, 64, 48)
+
+
+@pytest.mark.parametrize("length", [40, 160])
+def test_no_more_frames_wait_than_a_few_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    """Of a video of any length: those that are read, but not written yet."""
+    clip, waiting = Clip(length), list[int]()
+    write = Writer.write
+
+    def counted(self: Writer, *arguments: object) -> np.ndarray:
+        waiting.append(clip.read - len(waiting))
+        return write(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Writer, "write", counted)
+    outcome = predict_all(model(), Plan([clip], tmp_path, views=(), batch_size=4))
+    assert (outcome.frames, len(waiting)) == (length, length)
+    # a batch that waits to be predicted, one that is, two that wait to be written, and those on their way
+    assert max(waiting) <= 4 + 4 + 8 + 4
+
+
+def test_a_video_that_comes_live_is_looked_at_frame_by_frame(tmp_path: Path) -> None:
+    finder = model()
+    clip = Clip(20, live=True)
+    outcome = predict_all(finder, Plan([clip], tmp_path, views=(), batch_size=8))
+    assert 1 <= outcome.frames <= 20
+    assert set(finder.runner.batches) == {1}  # type: ignore[attr-defined]
+
+
+def test_troubles_come_in_their_place_and_the_rest_goes_on(tmp_path: Path) -> None:
+    class Broken(Clip):
+        def frames(self) -> Iterator[Frame]:
+            yield from super().frames()
+            raise UserError("it breaks off")
+
+    outcome = predict_all(model(), Plan([Broken(3, "a"), Clip(2, "b")], tmp_path, views=(OVERLAY,)))
+    assert (outcome.frames, outcome.people) == (5, 5)
+    assert [(each.place, str(each.error)) for each in outcome.troubles] == [(0, "it breaks off")]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "a.mp4", "b.mp4", "predictions.csv", "predictions.json",
+    }  # fmt: skip
+
+
+def test_an_error_of_the_network_ends_all(tmp_path: Path) -> None:
+    finder = model()
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    finder.runner.joints = fail  # type: ignore[method-assign, assignment]
+    with pytest.raises(MemoryError):
+        predict_all(finder, Plan([Clip(3)], tmp_path))
+    assert (tmp_path / "predictions.json").read_text() == "[\n]\n"
+
+
+def test_how_many_frames_there_are(tmp_path: Path) -> None:
+    clips = [Clip(30), Clip(5)]
+    assert Plan(clips, tmp_path).count == 35
+    assert Plan(clips, tmp_path, frames=10).count == 15
+    assert Plan([*clips, Camera(0)], tmp_path).count is None
+    assert Plan([*clips, Clip(0)], tmp_path).count is None  # a video that does not tell
+    assert Plan([*clips, Camera(0)], tmp_path, frames=10).count == 25
+
+
+@pytest.mark.parametrize("everybody", [False, True])
+@pytest.mark.parametrize("threshold, is_drawn", [(0.5, True), (0.95, False)])
+def test_joints_below_the_threshold_are_not_drawn_but_written(
+    tmp_path: Path, everybody: bool, threshold: float, is_drawn: bool
+) -> None:
+    """The score of all is 0.9."""
+    plan, (found,) = Plan([Clip(1)], tmp_path, threshold=threshold), find(model(), Plan([Clip(1)], tmp_path))
+    assert isinstance(found, Found)
+    writer = Writer(plan, model(multi_person=everybody))
+    drawn = writer.write(found, False)
+    writer.close()
+    assert (drawn != spot(20, 20, 64, 48)).any() == is_drawn
+    assert len((tmp_path / "predictions.csv").read_text().splitlines()) == 2
