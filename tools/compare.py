@@ -70,6 +70,9 @@ def get_options(argv: Sequence[str]) -> argparse.Namespace:
         help="draw means over N measured values around each; the table keeps the single ones",
     )  # fmt: skip
     parser.add_argument("--labels", nargs="+", metavar="TEXT", help="names to show, one a run")
+    parser.add_argument(
+        "--training", action=argparse.BooleanOptionalAction, default=True, help="draw it beside validation"
+    )
     parser.add_argument("--width", type=positive_real, default=9.0, help="of the figure in inches")
     parser.add_argument(
         "--watch", type=positive_real, nargs="?", const=10.0, metavar="SECONDS",
@@ -135,7 +138,7 @@ def _read(folders: Sequence[Path], labels: Sequence[str]) -> list[Run]:
 def show(runs: Sequence[Run], options: argparse.Namespace) -> None:
     """Draw the figure and print the table."""
     rows = summarise(runs, options.metric[0])
-    draw(runs, options.metric, options.out, options.by, options.smooth, options.width)
+    draw(runs, options.metric, options.out, options.by, options.smooth, options.width, options.training)
     if options.json:
         write_json(options.json, {"runs": [asdict(row) for row in rows]})
     print(table(rows, options.metric[0]), flush=True)

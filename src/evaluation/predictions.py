@@ -51,11 +51,18 @@ class Predictions:
     def of(cls, found: Found, people: People) -> "Predictions":
         """What a network found for `people`; who are drawn has a number, and no picture's file."""
         row = found.row
+        who = (row, np.zeros_like(row))
         if isinstance(people, Annotations):
-            who = people.index[row], people.person_id[row], people.images[row]
-        else:
-            who = row, np.zeros_like(row), np.array([f"{people.name} {i}" for i in row], np.bytes_)
-        return cls(found.coords, found.heatmap, found.score, row, *who, people.skeleton.name)
+            who = people.index[row], people.person_id[row]
+        names = picture_names(people, row)
+        return cls(found.coords, found.heatmap, found.score, row, *who, names, people.skeleton.name)
+
+
+def picture_names(people: People, row: np.ndarray) -> np.ndarray:
+    """What files call the pictures of the people at `row` (N,): their files, or what was drawn; bytes."""
+    if isinstance(people, Annotations):
+        return people.images[row]
+    return np.array([f"{people.name} {i}" for i in row], np.bytes_)
 
 
 def write_h5(path: Path, predictions: Predictions) -> None:

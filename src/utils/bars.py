@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from src.errors import UserError, suggest
-from src.utils.curves import COLOURS, STYLE, save_figure, take_literally
+from src.utils.curves import COLOURS, STYLE, End, label_ends, look_of, save_figure, take_literally
 
 _GROUP = 0.84  # the share of the axis that the bars of a figure take
 
@@ -224,7 +224,9 @@ def names_of(scores: Sequence[Scores]) -> list[str]:
 
 
 def draw_curves(scores: Sequence[Scores], names: Sequence[str], out: Path, width: float = 9.0) -> None:
-    """Write one figure with a panel for each name: percentages over the threshold, a colour a run.
+    """Write one figure with a panel for each name: percentages over the threshold, a colour and dash a run.
+
+    Runs are named where their lines end, or below if there are several panels.
 
     names: of curves; none: the mean and the groups of joints. out, width: as in `draw_bars`. UserError for a
     name that no run has a curve of, and if `out` cannot be written.
@@ -247,8 +249,7 @@ def draw_curves(scores: Sequence[Scores], names: Sequence[str], out: Path, width
         for panel, name in zip(panels, wanted, strict=False):
             for run, each in enumerate(scores):
                 if name in each.curves:
-                    colour = _colour(run)
-                    panel.plot(each.curves["threshold"], each.curves[name], color=colour, label=each.label)
+                    panel.plot(each.curves["threshold"], each.curves[name], **look_of(run))
             panel.set_title(name.replace("_", " "))
             panel.set_ylim(0, 100)
             panel.set_xlim(left=0)
@@ -258,11 +259,15 @@ def draw_curves(scores: Sequence[Scores], names: Sequence[str], out: Path, width
             panel.set_xlabel("threshold")
         for panel in panels[: len(wanted) : across]:
             panel.set_ylabel("correct, %")
-        handles = [_line(run, each.label) for run, each in enumerate(scores)]
-        columns = max(1, int(width // 3))
-        take_literally(
-            figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
-        )
+        if len(wanted) == 1:
+            figure.draw_without_rendering()  # labels need to know how high the panel is
+            label_ends(panels[0], _ends(scores, wanted[0]))
+        else:
+            handles = [_line(run, each.label) for run, each in enumerate(scores)]
+            columns = max(1, int(width // 3))
+            take_literally(
+                figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
+            )
         save_figure(figure, out)
 
 
@@ -270,7 +275,16 @@ def _colour(run: int) -> str:
     return COLOURS[run % len(COLOURS)]
 
 
+def _ends(scores: Sequence[Scores], name: str) -> list[End]:
+    """Where the curves of a name end that have an end."""
+    ends = []
+    for run, each in enumerate(scores):
+        if name in each.curves and not math.isnan(last := each.curves[name][-1]):
+            ends.append(End(each.label, _colour(run), each.curves["threshold"][-1], last))
+    return ends
+
+
 def _line(run: int, label: str) -> Any:
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], color=_colour(run), label=label)
+    return Line2D([], [], **look_of(run), label=label)

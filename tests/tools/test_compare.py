@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -135,28 +136,76 @@ def test_the_suffix_gives_the_format(two: None, run: Run, tmp_path: Path, suffix
     assert [path.name for path in (tmp_path / "new/folder").iterdir()] == [f"figure.{suffix}"]
 
 
-def lines_of(panel: Any, style: str) -> dict[str, tuple[list[float], list[float]]]:
-    """x and y of a panel's curves, by colour."""
+def lines_of(panel: Any, width: float) -> dict[str, tuple[list[float], list[float]]]:
+    """x and y of a panel's curves of a width, by colour."""
     return {
         line.get_color(): (list(line.get_xdata()), list(line.get_ydata()))
         for line in panel.get_lines()
-        if line.get_linestyle() == style and len(line.get_xdata()) > 1
+        if line.get_linewidth() == width and len(line.get_xdata()) > 1
     }
 
 
-def test_curves_have_the_logged_points(two: None, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    figures: list[Any] = []
-    monkeypatch.setattr(curves, "save_figure", lambda figure, out: figures.append(figure))
+VALIDATION, TRAINING = 1.8, 0.8  # widths
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures that are drawn, which are not written."""
+    drawn: list[Any] = []
+    monkeypatch.setattr(curves, "save_figure", lambda figure, out: drawn.append(figure))
+    return drawn
+
+
+def test_curves_have_the_logged_points(two: None, run: Run, figures: list[Any]) -> None:
     run("hgpose/a", "advpose/b", "--by", "hour")
     accuracy, loss = figures[0].axes
     a, b = curves.COLOURS[:2]
-    assert lines_of(accuracy, "-")[a] == pytest.approx(np.array([[0.05, 0.1, 0.15], [10, 41.5, 30]]))
-    assert lines_of(accuracy, "-")[b] == pytest.approx(np.array([[0.1, 0.2], [25, 50]]))
-    assert lines_of(accuracy, "--")[a] == pytest.approx(np.array([[0.05, 0.1, 0.15], [1, 2, 3]]))
-    assert lines_of(loss, "-")[b][1] == pytest.approx([1, 0.5])
+    assert lines_of(accuracy, VALIDATION)[a] == pytest.approx(np.array([[0.05, 0.1, 0.15], [10, 41.5, 30]]))
+    assert lines_of(accuracy, VALIDATION)[b] == pytest.approx(np.array([[0.1, 0.2], [25, 50]]))
+    assert lines_of(accuracy, TRAINING)[a] == pytest.approx(np.array([[0.05, 0.1, 0.15], [1, 2, 3]]))
+    assert lines_of(loss, VALIDATION)[b][1] == pytest.approx([1, 0.5])
     assert loss.get_yscale() == "log" and accuracy.get_yscale() == "linear"  # losses from 2 down to 0.25
     text = [entry.get_text() for entry in figures[0].legends[0].get_texts()]
-    assert text == ["hgpose/a  41.5 %", "advpose/b  50.0 %", "validation", "training"]
+    assert text == ["validation", "training", "best"]
+    assert [text.get_text() for text in accuracy.texts] == ["hgpose/a", "advpose/b"]
+    assert [text.get_color() for text in loss.texts] == [a, b]
+
+
+def test_names_stand_at_the_ends_of_lines_and_not_on_each_other(
+    write: Write, run: Run, figures: list[Any]
+) -> None:
+    ends = [0.5, 0.501, 0.502, 0.2, 0.499, 0.5, 0.9, 0.0]
+    for i, end in enumerate(ends):
+        write(f"hgpose/run{i}", [row(1, 0.1), row(2, end)])
+    run(*(f"hgpose/run{i}" for i in range(len(ends))), "--metric", "accuracy", "--width", "4")
+    (panel,) = figures[0].axes
+    figures[0].draw_without_rendering()
+    boxes = {text.get_text(): text.get_window_extent() for text in panel.texts}
+    assert set(boxes) == {f"hgpose/run{i}" for i in range(len(ends))}
+    by_height = sorted(boxes, key=lambda name: boxes[name].y0)
+    for below, above in pairwise(by_height):
+        assert boxes[below].y1 <= boxes[above].y0 + 1  # pixels: a letter's foot may touch
+    accuracies = [ends[int(name[-1])] for name in by_height]
+    assert accuracies == sorted(accuracies)
+    frame = panel.get_window_extent()
+    assert all(box.x0 > frame.x1 and box.x1 <= figures[0].bbox.x1 for box in boxes.values())
+    middle = (boxes["hgpose/run6"].y0 + boxes["hgpose/run6"].y1) / 2  # who is alone stays where the line ends
+    assert abs(middle - panel.transData.transform((2, 90))[1]) < 4
+
+
+def test_places_move_as_little_as_can_be() -> None:
+    assert curves.apart([0.1, 0.9], 0.1) == [0.1, 0.9]
+    assert curves.apart([0.5, 0.5, 0.5], 0.1) == pytest.approx([0.4, 0.5, 0.6])
+    assert curves.apart([0.98, 1.0], 0.1) == pytest.approx([0.9, 1.0])  # the border stops them
+    assert curves.apart([0.52, 0.5], 0.1) == pytest.approx([0.56, 0.46])  # in their order
+    assert curves.apart([0.0, 0.3, 0.33], 0.1) == pytest.approx([0.0, 0.265, 0.365])
+    assert curves.apart([], 0.1) == []
+
+
+def test_an_axis_is_logarithmic_where_that_shows_more() -> None:
+    assert curves.spans_decades([1, 6]) and not curves.spans_decades([1, 4])
+    assert not curves.spans_decades([0, 6]) and not curves.spans_decades([])
+    assert not curves.spans_decades([1e-3, 5e-4, 1e-10])  # a cosine that ends near 0
 
 
 def test_smoothing_is_a_centred_mean_that_keeps_the_ends() -> None:
@@ -178,9 +227,11 @@ def test_figures_of_one_and_of_many_runs(
     assert (image[:, [0, -1]] == 255).all()  # nothing is cut off at the sides
 
 
-def test_colours_and_markers_together_tell_many_runs_apart() -> None:
-    looks = {tuple(curves._look(i).values()) for i in range(56)}
-    assert len(looks) == 56
+def test_runs_differ_in_colour_and_in_grey() -> None:
+    looks = [curves.look_of(i) for i in range(40)]
+    assert len({str(sorted(look.items(), key=str)) for look in looks}) == 40
+    for i in range(len(curves.DASHES)):  # any five in a row have dashes of their own
+        assert len({str(look["linestyle"]) for look in looks[i : i + 5]}) == 5
 
 
 @pytest.mark.parametrize("tail", ["4,400", "4,400,720,0.001,0.25,0.04,0.5,0.9", "4,400\n", "\n"])

@@ -179,5 +179,9 @@ def test_curves_over_the_threshold(two, tmp_path, monkeypatch):
     assert list(first[0].get_xdata()) == [0, 0.1]
     (legend,) = figures[1].legends
     assert [text.get_text() for text in legend.get_texts()] == ["one", "two_b"]
+    assert len({str(line.get_linestyle()) + str(line._dash_pattern) for line in first}) == 2  # also in grey
+    draw_curves(scores, ["pck_box_mean"], tmp_path / "curves.png")
+    assert [text.get_text() for text in figures[2].axes[0].texts] == ["one", "two_b"]  # where they end
+    assert not figures[2].legends
     with pytest.raises(UserError, match=r"no run has a curve of 'nek' .did you mean 'neck'"):
         draw_curves(scores, ["nek"], tmp_path / "curves.png")
