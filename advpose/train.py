@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     # network
     network = build(args, skeleton, network_config(args))
-    speed = ready(network, args, device, crops.drawn)
+    speed = ready(network, args, device, crops)
 
     # loss: every stage of the network against the same heatmaps
     objective = objective_of(network, args)

@@ -1,7 +1,10 @@
 """Parts of networks that branch, computed together, against a loop over the modules of the branches.
 
 They are the pyramids of PyraNet and the attention of each joint, at the sizes of the published networks. A
-pyramid gains less with the backward pass: half of its time goes into convolutions, the same in both.
+pyramid gains less with the backward pass: half of its time goes into convolutions, which are the same in both
+(28 of 48 ms of a processor, against 34 of 92), where pooling takes a half and enlarging a third of the plain
+time. Where a branch has 14 features, fewer than the 16 that a vector holds, pooling and enlarging of maps
+with channels last gain least: they work at one number at a time.
 """
 
 import copy

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     # network
     network = build(args, skeleton, tagged_network_config(args))
-    speed = ready(network, args, device, scenes.drawn)
+    speed = ready(network, args, device, scenes)
 
     # loss: heatmaps for every stage, tags of each person together and of different people apart
     supervision = Supervision(network, TagObjective(args, network.stride), args, device)

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     # network
     network = build(args, skeleton, network_config(args))
-    speed = ready(network, args, device, crops.drawn)
+    speed = ready(network, args, device, crops)
 
     # loss: every stage of the network against the same heatmaps
     supervision = Supervision(network, objective_of(network, args), args, device)

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # network
     network = build(args, skeleton, opts.network_config(args))
     start_from_mean(network, crops)
-    speed = ready(network, args, device, crops.drawn)
+    speed = ready(network, args, device, crops)
 
     # loss: every stage of the network against the same coordinates, or its next step along a path
     supervision = supervision_of(network, args, device)

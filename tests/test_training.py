@@ -155,6 +155,14 @@ def test_figures_as_json(tmp_path: Path) -> None:
     assert figures["best_accuracy"] == pytest.approx(best)
 
 
+def test_more_epochs_are_further_ones(tmp_path: Path) -> None:
+    folder = start(tmp_path, "a", "--more-epochs", "1", "--valid-every", "0")
+    train(tmp_path, "-c", "a", "--more-epochs", "1")
+    assert state(folder)["position"]["epoch"] == 2
+    stored = json.loads((folder / "options.json").read_text())["options"]
+    assert (stored["epochs"], stored["more-epochs"]) == (2, None)
+
+
 def test_early_stop_and_snapshots(tmp_path: Path) -> None:
     folder = start(tmp_path, "a", "--epochs", "9", "--lr", "0", "--early-stop", "2", "--snapshot-every", "2")
     # with a rate of 0 only batch normalisation's statistics move; a gain of 100 % is out of reach

@@ -1,18 +1,28 @@
 """Turn a checkpoint of other code into one of ours.
 
     python tools/convert.py OLD.pth --out NEW.pth
+    python tools/convert.py OLD.pth --out NEW.pth --check ANSWERS.npz
 
 The source is recognised by the names of its weights; the constructor's arguments are read off their shapes.
 A new source is one row in SOURCES: how to recognise it, and a function that renames its weights.
+
+With --check the network of the new file must answer as the old code did: ANSWERS.npz holds what that said to
+an input in eval mode, one array a stage (stage00, stage01, …), and the input, (B, C, H, W) float32. Instead
+of the input there may be an ANSWERS.json beside it with the shape, {"input": [B, C, H, W]}: the input is then
+numpy.random.default_rng(0).random(shape, dtype=float32). Nothing is written if an answer differs.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import re
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from src.datasets.skeletons import SKELETONS, Skeleton, skeleton
@@ -22,6 +32,8 @@ from src.utils.command import command
 
 if TYPE_CHECKING:  # slow to import: options are checked without it
     from torch import Tensor
+
+    from src.models.layers import PoseNetwork
 
 Weights: TypeAlias = "dict[str, Tensor]"
 Rule = tuple[str, str | Callable[[re.Match[str]], str]]  # as `re.sub` takes them
@@ -49,6 +61,7 @@ class Source(NamedTuple):
     input_res: what it was trained with, in pixels.
     note: what its users should know, or "".
     suits: whether weights with these names are of this source, where names do not tell.
+    answers: what the old network would say to an input, of our network and that input.
     """
 
     name: str
@@ -57,6 +70,7 @@ class Source(NamedTuple):
     input_res: int = 256
     note: str = ""
     suits: Callable[[Weights], bool] = lambda _: True
+    answers: Callable[[PoseNetwork, Tensor], Sequence[Tensor]] = lambda network, inputs: network(inputs)
 
 
 @command
@@ -96,6 +110,14 @@ def get_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="associative embedding: keep the maps that mean nothing; without them the answers are the same",
     )
+    parser.add_argument(
+        "--check",
+        nargs="?",
+        type=Path,
+        const=BESIDE,
+        metavar="ANSWERS",
+        help="compare with answers of the old code, an .npz or its folder (default: beside OLD)",
+    )
     return parser
 
 
@@ -107,6 +129,7 @@ def convert(options: argparse.Namespace) -> None:
 
     if options.out.exists():
         raise UserError(f"{options.out} exists already; choose another --out or remove it")
+    answers = read_answers(find_answers(options)) if options.check else None
     weights, others = find_weights(options.old, options.entry)
     source = recognise(weights, options.old)
     arch, config, renamed, dropped = translate(source, weights, options.old)
@@ -126,6 +149,7 @@ def convert(options: argparse.Namespace) -> None:
     require_fit(own, renamed, f"{options.old} looks like {source.name}, but")
     network = build(arch, **config)
     network.load_state_dict(renamed)
+    checked = check(network.eval(), source, answers, options) if answers else ""
     save_checkpoint(options.out, describe(network, joints.to_dict(), input_res))
 
     shape = [f"{joints.num_joints} joints ({joints.name})", *(f"{name} {sizes[name]}" for name in sizes)]
@@ -136,6 +160,8 @@ def convert(options: argparse.Namespace) -> None:
         print(f"left out: {', '.join(others)}, which are no part of this network")
     if source.note:
         print(f"note: {source.note}")
+    if checked:
+        print(checked)
     print(f"wrote {options.out}")
 
 
@@ -221,6 +247,92 @@ def require_fit(own: Mapping[str, Tensor], weights: Weights, start: str) -> None
         if weights[name].shape != own[name].shape:
             shapes = f"{tuple(weights[name].shape)}, not {tuple(own[name].shape)}"
             raise UserError(f"{start} {name} is of shape {shapes}")
+
+
+# checking
+
+BESIDE = Path("beside OLD")  # where answers are looked for if nothing else is said
+CLOSE = 1e-4  # what may lie between answers, as a share of the largest value: float32 in another order
+MOST_BYTES = 2**30  # of answers
+
+
+class Answers(NamedTuple):
+    """What an old network answered: the file, the input (B, C, H, W), and a tensor for each stage."""
+
+    path: Path
+    inputs: Tensor
+    stages: list[Tensor]
+
+
+def check(network: PoseNetwork, source: Source, answers: Answers, options: argparse.Namespace) -> str:
+    """The line that says how close the network comes to the answers; UserError if not close enough."""
+    import torch
+
+    path, inputs, expected = answers
+    inputs[:, :3] += torch.tensor(options.mean).view(3, 1, 1)  # ours subtracts it within
+    try:
+        with torch.inference_mode():
+            found = source.answers(network, inputs)
+    except RuntimeError:
+        raise UserError(f"{path}: the network takes no input of {tuple(inputs.shape)}") from None
+    if len(found) != len(expected):
+        raise UserError(f"{path} has the answers of {len(expected)} stages, the network {len(found)}")
+    differences = [difference(*pair, path) for pair in zip(found, expected, strict=True)]
+    worst = max(differences, key=lambda share: (math.isnan(share), share))
+    said = f"largest difference {worst:.2g} of the largest value, {CLOSE:.0e} is allowed"
+    if not worst <= CLOSE:
+        stage = differences.index(worst)
+        raise UserError(f"check failed: {path.name}, stage {stage}: {said}; {options.out} is not written")
+    return f"check passed: {path.name}, {len(found)} stages: {said}"
+
+
+def find_answers(options: argparse.Namespace) -> Path:
+    """The .npz of --check: the file itself, or that of the name of OLD in a folder."""
+    folder = options.old.parent if options.check == BESIDE else options.check
+    path = folder / f"{options.old.stem}.npz" if folder.is_dir() else folder
+    if not path.is_file():
+        raise UserError(f"--check: there are no answers {path}")
+    return path
+
+
+def read_answers(path: Path) -> Answers:
+    """What an .npz of --check holds. UserError if that cannot be read, or is something else."""
+    import numpy as np
+    import torch
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > MOST_BYTES:
+                raise ValueError("larger than answers are")
+        with np.load(path, allow_pickle=False) as arrays:
+            stored = {name: np.asarray(arrays[name], dtype=np.float32) for name in arrays.files}
+        inputs = stored.pop("input", None)
+        if inputs is None:
+            shape = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["input"]
+            if math.prod(shape) > MOST_BYTES // 4:
+                raise ValueError("its input is larger than inputs are")
+            inputs = np.random.default_rng(0).random(shape, dtype=np.float32)
+        if inputs.ndim != 4 or inputs.shape[1] < 3 or not stored or 0 in inputs.shape:
+            raise ValueError("no input (B, C, H, W), or no answers")
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} has no array 'input', and there is no {path.stem}.json with its shape"
+        ) from None
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise UserError(f"{path} holds no answers that can be read ({shorten(str(error), 80)})") from None
+    return Answers(
+        path, torch.from_numpy(inputs), [torch.from_numpy(stored[name]) for name in sorted(stored)]
+    )
+
+
+def difference(found: Tensor, expected: Tensor, path: Path) -> float:
+    """The largest difference, as a share of the largest value; maps beyond ours mean nothing."""
+    expected = expected[:, : found.shape[1]] if expected.ndim > 1 else expected
+    if found.shape != expected.shape:
+        raise UserError(
+            f"{path} has answers of shape {tuple(expected.shape)}, the network {tuple(found.shape)}"
+        )
+    return float((found - expected).abs().max() / expected.abs().max())
 
 
 # renaming
@@ -469,11 +581,24 @@ def naman_deeppose(weights: Weights) -> Translation:
     return Translation("deeppose", config, renamed, {})
 
 
+def coordinates_from_the_middle(network: PoseNetwork, inputs: Tensor) -> list[Tensor]:
+    """What DeepPose of that code answers: (B, 2 J), x and y of each joint."""
+    from src.models.deeppose import DeepPose
+
+    return [pose.flatten(1) - DeepPose.CENTRE for pose in network(inputs)]
+
+
+def reconstructed(network: PoseNetwork, inputs: Tensor) -> list[Tensor]:
+    """What a discriminator answers to a picture and the heatmaps behind it."""
+    return [network(inputs[:, :3], inputs[:, 3:])]
+
+
 SOURCES = (
     Source(
         "Pytorch-Human-Pose-Estimation (Naman-ntc, DeepPose)",
         marks=(r"resnet\.conv1\.", r"resnet\.layer4\.", r"resnet\.fc\."),
         translate=naman_deeppose,
+        answers=coordinates_from_the_middle,
     ),
     Source(
         "adversarial-pose-pytorch (associative embedding)",
@@ -494,6 +619,7 @@ SOURCES = (
         input_res=64,
         note="a discriminator finds no pose: --load-discriminator starts a training from it",
         suits=sees_heatmaps,
+        answers=reconstructed,
     ),
     Source(
         "adversarial-pose-pytorch (hourglass)",

@@ -18,7 +18,6 @@ from src.evaluation.grouping import Grouping
 from src.inference.exported import COORDINATES, FORMAT, HEATMAPS, JOINTS, METADATA, PEAKS, SCORES, TAGS
 from src.models.layers import Normalise, PoseNetwork
 
-OPSETS = range(13, 21)  # what PyTorch's exporter writes and these networks can do with
 DEFAULT_OPSET = 17
 
 

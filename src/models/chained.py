@@ -7,7 +7,7 @@ heatmaps so far the next hidden map. Shapes: B batch, J joints, C = feats, H x W
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -24,8 +24,9 @@ class ChainedPredictions(PoseNetwork):
     Each step has weights of its own on the hidden map (B, C, H/32, W/32). As the paper has it, a step sees
     the neighbourhood in it and in the heatmaps (`kernel`; 1 would leave 15 of 16 cells unseen), the order
     begins with joints that are easily found, and the maps are trained as distributions (the softmax loss).
-    In training as in use a step sees what the network predicted, never the true heatmaps: `forward` knows
-    only images.
+    In training as in use a step sees what the network predicted, as in the PyTorch code whose sizes these
+    are. Scheduled sampling, which begins with true maps in their place and takes ever fewer of them, is left
+    out: it needs maps of one kind, and those that the softmax loss trains are logits whose scale is free.
 
     num_joints: J.
     order: all joints from 0, in the order in which they are predicted; by default as they are numbered. The
@@ -40,6 +41,11 @@ class ChainedPredictions(PoseNetwork):
 
     joint_layers = ("feedback",)
     stride: ClassVar[int] = 8
+
+    @staticmethod
+    def meanings(layer: str, size: int, joints: Sequence[str]) -> list[Any]:
+        """Nothing: what a step adds at the later ones depends on the order of all joints."""
+        return [None] * size
 
     def __init__(
         self,

@@ -14,15 +14,15 @@ it (`src.models.PARTNERS`), and all that a training needs to go on.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 from zipfile import BadZipFile
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from src.errors import UserError
 from src.models import PARTNERS, archive
@@ -147,38 +147,69 @@ class LoadReport:
     """What `load_weights` did, in names of tensors.
 
     loaded: taken from the checkpoint.
-    remade: left as initialised, because they belong to another number of joints or maps.
+    remade: left as initialised, because they belong to other joints or maps.
+    transferred: of these, those that have taken the rows of `kept`.
     missing: left as initialised, because the checkpoint lacks them.
     unused: in the checkpoint only.
+    kept, fresh: joints whose rows were taken over, and those whose rows were not.
     """
 
     loaded: tuple[str, ...]
     remade: tuple[str, ...]
     missing: tuple[str, ...]
     unused: tuple[str, ...]
+    transferred: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        parts = [f"{len(self.loaded)} tensors loaded"]
-        for names, what in (
-            (self.remade, "made anew for other joints"),
-            (self.missing, "not in the checkpoint, made anew"),
-            (self.unused, "of the checkpoint not used"),
-        ):
-            if names:
-                parts.append(f"{len(names)} {what} ({', '.join(_layers(names))})")
+        layers = {_layer(name) for name in self.transferred}
+        remade = tuple(name for name in self.remade if _layer(name) not in layers)
+        parts = [
+            f"{len(self.loaded)} tensors loaded",
+            *_counted(self.transferred, "with the rows of the same joints"),
+            *_counted(remade, "made anew for other joints"),
+            *_counted(self.missing, "not in the checkpoint, made anew"),
+            *_counted(self.unused, "of the checkpoint not used"),
+        ]
+        for joints, what in ((self.kept, "joints kept"), (self.fresh, "joints made anew")):
+            if joints:
+                parts.append(f"{what}: {', '.join(joints)}")
+        return "; ".join(parts)
+
+    @property
+    def differences(self) -> str:
+        """What keeps the checkpoint from being that of the network; "" if nothing does."""
+        parts = [
+            *_counted(self.remade, "for other joints"),
+            *_counted(self.missing, "not in the checkpoint"),
+            *_counted(self.unused, "of the checkpoint not used"),
+        ]
         return "; ".join(parts)
 
 
+def _counted(names: Sequence[str], what: str) -> list[str]:
+    """One text of how many tensors there are and of which layers, or none for none."""
+    return [f"{len(names)} {what} ({', '.join(_layers(names))})"] if names else []
+
+
 def load_weights(
-    network: PoseNetwork, checkpoint: Mapping[str, Any], strict: bool = False, entry: str | None = None
+    network: PoseNetwork,
+    checkpoint: Mapping[str, Any],
+    strict: bool = False,
+    entry: str | None = None,
+    joints: Sequence[str] | None = None,
+    transfer: bool = False,
 ) -> LoadReport:
     """Start `network` from the weights of `checkpoint` (see `read_checkpoint`), in place.
 
-    A layer made for another number of joints keeps its fresh weights, and so does one that the checkpoint
-    lacks; all other shapes must agree.
+    A layer made for other joints keeps its fresh weights, and so does one that the checkpoint lacks; all
+    other shapes must agree.
 
-    strict: every tensor must be in both and of the same shape.
+    strict: every tensor must be in both, of the same shape and for the same joints.
     entry: "model", "ema" or the name of a partner; by default the one that is for use (`preferred_weights`).
+    joints: the names of the network's joints; without them other joints are known by their number alone.
+    transfer: layers for other joints take the rows of those that have the same name.
 
     Raises UserError if the checkpoint is of another architecture or width, or does not pass `strict`; the
     network is then unchanged.
@@ -195,14 +226,79 @@ def load_weights(
             raise UserError(f"the checkpoint is of another size{_differences(network, checkpoint)}: {shapes}")
 
     layers = {_layer(name) for name in differ}  # weight and bias of a layer stay together
+    before = _joints_of(checkpoint)
+    if joints is not None and before and before != list(joints):
+        layers |= {_layer(name) for name in own if name.split(".")[0] in network.joint_layers}
     remade = tuple(name for name in own if _layer(name) in layers)
     missing = tuple(name for name in own if name not in stored and name not in remade)
     loaded = tuple(name for name in own if name in stored and name not in remade)
     report = LoadReport(loaded, remade, missing, tuple(name for name in stored if name not in own))
-    if strict and (report.remade or report.missing or report.unused):
-        raise UserError(f"the checkpoint does not fit the network exactly: {report}")
-    network.load_state_dict({name: stored[name] for name in loaded}, strict=False)
+    if strict and report.differences:
+        raise UserError(f"the checkpoint does not fit the network exactly: {report.differences}")
+    taken = {name: stored[name] for name in loaded}
+    if transfer and remade and joints is not None:
+        rows = _rows_kept(network, stored, remade, before, joints)
+        kept = tuple(joint for joint in joints if rows and joint in before)
+        fresh = tuple(joint for joint in joints if joint not in kept)
+        report = replace(report, transferred=tuple(rows), kept=kept, fresh=fresh)
+        taken |= rows
+    network.load_state_dict(taken, strict=False)
     return report
+
+
+def _joints_of(checkpoint: Mapping[str, Any]) -> list[Any]:
+    """The names of its joints; none if it does not tell."""
+    joints = checkpoint["skeleton"].get("joints")
+    return list(joints) if isinstance(joints, list | tuple) else []
+
+
+def _rows_kept(
+    network: PoseNetwork,
+    stored: Mapping[str, Tensor],
+    names: Iterable[str],
+    before: Sequence[str],
+    joints: Sequence[str],
+) -> dict[str, Tensor]:
+    """Those of the tensors `names` of joint layers that have rows for the stored ones (see `_with_rows`)."""
+    if not any(joint in before for joint in joints):
+        return {}
+    found = {
+        name: _with_rows(network, name, stored[name], before, joints) for name in names if name in stored
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _with_rows(
+    network: PoseNetwork, name: str, old: Tensor, before: Sequence[str], joints: Sequence[str]
+) -> Tensor | None:
+    """The fresh tensor `name` of a joint layer with those rows of the stored one, `old`, that mean the same.
+
+    None if there are none. before: the joints of the checkpoint.
+    """
+    new, layer = network.state_dict()[name], name.split(".")[0]
+    axis = _axis_of_joints(network, name)
+    if axis is None:  # behind the joints there is nothing of them
+        return old if old.shape == new.shape else None
+    if new.ndim == 0 or old.ndim != new.ndim:  # the first is a count of batches
+        return None
+    if any(old.shape[i] != new.shape[i] for i in range(new.ndim) if i != axis):
+        return None
+    was = network.meanings(layer, old.shape[axis], before)
+    now = network.meanings(layer, new.shape[axis], joints)
+    pairs = [(was.index(row), i) for i, row in enumerate(now) if row is not None and row in was]
+    if not pairs:
+        return None
+    source, target = (torch.tensor(rows, device=new.device) for rows in zip(*pairs, strict=True))
+    return new.index_copy(axis, target, old.to(new).index_select(axis, source))
+
+
+def _axis_of_joints(network: PoseNetwork, name: str) -> int | None:
+    """The axis of a tensor of a joint layer along which it has the joints; None for a bias behind them."""
+    sees_joints = name.split(".")[0] in network.sees_joints
+    if not name.endswith("weight"):
+        return None if sees_joints else 0
+    turned = isinstance(network.get_submodule(_layer(name)), nn.ConvTranspose2d)
+    return int(sees_joints != turned)
 
 
 def _layer(name: str) -> str:

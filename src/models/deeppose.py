@@ -6,8 +6,9 @@ left corner of the first pixel, (1, 1) the lower right one of the last, and the 
 (k + 0.5) / S. Joints may lie outside.
 """
 
+from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +41,11 @@ class DeepPose(PoseNetwork):
 
     joint_layers = ("head", "closer_heads")
     CENTRE: ClassVar[float] = 0.5  # where joints are before anything is learnt
+
+    @staticmethod
+    def meanings(layer: str, size: int, joints: Sequence[str]) -> list[Any]:
+        """x and y of each joint."""
+        return coordinates(size, joints)
 
     def __init__(
         self,
@@ -91,6 +97,11 @@ class DeepPose(PoseNetwork):
         joints = centres.shape[1]
         repeated = images[:, None].expand(-1, joints, -1, -1, -1).flatten(0, 1)
         return F.grid_sample(repeated, (2 * grid - 1).to(images.dtype), align_corners=False)
+
+
+def coordinates(size: int, joints: Sequence[str]) -> list[Any]:
+    """What the `size` rows of a last layer stand for: x and y of the first joint, of the second one, …"""
+    return [(joints[row // 2], row % 2) for row in range(min(size, 2 * len(joints)))]
 
 
 def linear(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

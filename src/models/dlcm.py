@@ -56,6 +56,12 @@ class DLCM(PoseNetwork):
     joint_layers: ClassVar[tuple[str, ...]] = ("heads", "merge_heatmaps", "narrow")
     levels: ClassVar[tuple[int, ...]] = (0, 1, 2, 1, 0)  # from joints up to parts and down again
 
+    @staticmethod
+    def meanings(layer: str, size: int, joints: Sequence[str]) -> list[Any]:
+        """The joints; bones and parts, and the room that is left beside them, are another body's."""
+        known = [] if layer == "narrow" else [*joints[:size]]
+        return known + [None] * (size - len(known))
+
     def __init__(
         self,
         num_joints: int,

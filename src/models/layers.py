@@ -21,6 +21,7 @@ class PoseNetwork(nn.Module):
     arch: its name in the table.
     config: all its constructor's arguments, defaults included: `build(arch, **config)` makes it again.
     joint_layers: the first word in the names of those layers whose shape depends on the number of joints.
+    sees_joints: those of them that take maps of the joints; the others give such maps, or coordinates.
     stride: input pixels to a cell of the output.
     grad_checkpoint: whether the large parts, which `part` runs, keep no activations for the backward pass but
         compute them again there: less memory for about a third more time, with the same gradients.
@@ -29,8 +30,19 @@ class PoseNetwork(nn.Module):
     arch: str
     config: dict[str, Any]
     joint_layers: ClassVar[tuple[str, ...]] = ()
+    sees_joints: ClassVar[tuple[str, ...]] = ("merge_heatmaps",)
     stride: ClassVar[int] = 4
     grad_checkpoint: bool = False
+
+    @staticmethod
+    def meanings(layer: str, size: int, joints: Sequence[str]) -> list[Any]:
+        """What each of the `size` rows of a joint layer stands for, such that equal ones mean the same.
+
+        layer: the first word of its name. None for a row that means nothing elsewhere. By default the rows
+        are the joints in turn, again and again: heatmaps, then tags.
+        """
+        count = len(joints)
+        return [(joints[row % count], row // count) for row in range(size)] if joints else [None] * size
 
     def part(self, module: nn.Module, x: Tensor) -> Any:
         """`module(x)`, for a large part of the network (see `grad_checkpoint`)."""

@@ -6,8 +6,10 @@ import importlib.metadata
 import io
 import os
 import platform
+import shlex
 import shutil
 import subprocess
+import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -134,7 +136,7 @@ class Experiment:
             for name in ("log.csv", "steps.csv")
         )
         if steps:  # written anew even if no row is left out: its last line may have been half-written
-            _write_rows(self.folder / "steps.csv", steps)
+            write_rows(self.folder / "steps.csv", steps)
         else:
             (self.folder / "steps.csv").unlink(missing_ok=True)
 
@@ -147,7 +149,7 @@ class Experiment:
             return
         self._epochs = [before for before in self._epochs if int(before["step"]) < row["step"]] + [row]
         with self._mendable():
-            _write_rows(self.folder / "log.csv", self._epochs)
+            write_rows(self.folder / "log.csv", self._epochs)
             self._scalars(row, "epoch")
 
     def last_epoch(self) -> dict[str, float | None]:
@@ -166,7 +168,7 @@ class Experiment:
                 with open(path, "a", newline="") as file:
                     csv.DictWriter(file, columns, lineterminator="\n").writerow(_rounded(row))
             else:
-                _write_rows(path, [*read_rows(path), row])
+                write_rows(path, [*read_rows(path), row])
             self._scalars(row, "step")
 
     def add_picture(self, name: str, image: Any, step: int) -> None:
@@ -232,6 +234,7 @@ def described(options: Namespace, task: str, device: str) -> dict[str, Any]:
             continue
     return {
         "task": task,
+        "command": shlex.join(["python", *sys.argv]),
         "options": plain_options(options),
         "versions": versions,
         "commit": _commit(),
@@ -288,7 +291,8 @@ def _columns(path: Path) -> list[str]:
         return next(csv.reader(file), [])
 
 
-def _write_rows(path: Path, rows: list[Row]) -> None:
+def write_rows(path: Path, rows: list[Row]) -> None:
+    """Write a log, replaced as a whole; its columns are those of any row."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")

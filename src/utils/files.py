@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -48,6 +49,18 @@ def replacing(path: Path, kept: Path | None = None) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # it is not there, or what stood in the way of writing stands here, too
             part.unlink()
+
+
+@contextmanager
+def appearing(target: Path) -> Iterator[Path]:
+    """A new folder to write to; it becomes `target` when that has succeeded, and is removed if it has not."""
+    part = unfinished(target)
+    part.mkdir()
+    try:
+        yield part
+        os.replace(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _keep(path: Path, kept: Path) -> None:

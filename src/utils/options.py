@@ -26,7 +26,7 @@ OPTIONS_FILE = "options.json"  # in the folder of an experiment
 # What names a run rather than describes it: not taken over from a stored experiment.
 _NOT_INHERITED = (
     "exp", "exp-dir", "continue", "branch", "config", "load-model", "load-discriminator",
-    "final-predictions", "json",
+    "transfer-head", "strict", "final-predictions", "json", "more-epochs", "report",
 )  # fmt: skip
 
 # What a test takes over from the experiment that it scores.
@@ -49,6 +49,9 @@ OLD_SPELLINGS = {
     "flipFactor": "flip-prob", "snapshot": "snapshot-every", "saveInterval": "snapshot-every",
     "valInterval": "valid-every", "loadModel": "load-model", "finalPredictions": "final-predictions",
     "branch": "branch", "continue": "continue", "dataset": "dataset", "exp": "exp", "epochs": "epochs",
+    "modelCkpt": "load-model", "epsilon": "eps", "alpha": "alpha", "momentum": "momentum",
+    "maxNumPeople": "max-people", "lrD": "lr-d", "lambda_G": "lambda-g", "lambda_kt": "lambda-kt",
+    "kt_lr": "lambda-kt", "kt_init": "kt-init", "baseName": "backbone", "mini_batch_count": "accumulate",
 }  # fmt: skip
 _SHORT = {"-e": "--exp", "-m": "--max-iters"}
 
@@ -148,7 +151,18 @@ def parse(
         files.insert(0, folder / OPTIONS_FILE)
     parser = Parser(description, files)
     build(parser)
-    return parser.parse_strictly(argv)
+    args = parser.parse_strictly(argv)
+    _check_start(args)
+    return args
+
+
+def _check_start(args: argparse.Namespace) -> None:
+    """UserError for options of `--load-model` without it, or against each other."""
+    if args.strict and args.transfer_head:
+        raise UserError("--strict wants a checkpoint for the same joints, --transfer-head is for other ones")
+    for name in ("strict", "transfer_head"):
+        if getattr(args, name) and not args.load_model:
+            raise UserError(f"--{name.replace('_', '-')} is about --load-model FILE: give that, too")
 
 
 def _peek(argv: Sequence[str]) -> argparse.Namespace:
@@ -168,8 +182,8 @@ def _peek(argv: Sequence[str]) -> argparse.Namespace:
 def parse_test(
     build: Callable[[Parser], None], description: str, task: str, argv: Sequence[str]
 ) -> argparse.Namespace:
-    """The options of a test: with --exp, the data of the experiment unless others are typed."""
-    argv = modern_spelling(argv)
+    """The options of a test: with --exp or -c, the data of the experiment unless others are typed."""
+    argv = [word for word in modern_spelling(argv) if word != "--continue"]
     known = _peek(argv)
     parser = Parser(description)
     build(parser)
@@ -340,6 +354,14 @@ def add_run_options(parser: Parser) -> None:
         help="start NAME from the state and options of experiment OLD",
     )
     run.add_argument("--load-model", type=path, metavar="FILE", help="start from the weights of a checkpoint")
+    run.add_argument(
+        "--transfer-head", action=BooleanOptionalAction, default=False,
+        help="with --load-model: the last layers keep what they know of joints of the same name",
+    )  # fmt: skip
+    run.add_argument(
+        "--strict", action=BooleanOptionalAction, default=False,
+        help="with --load-model: refuse a checkpoint for other joints, or of which anything does not fit",
+    )  # fmt: skip
     run.add_argument("--seed", type=count, default=0, help="of the weights, the order and the augmentation")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps …")
     run.add_argument("--workers", type=count, default=2, help="processes that prepare data; 0 for none")
@@ -352,6 +374,10 @@ def add_run_options(parser: Parser) -> None:
         help="at the end, write predictions for the test split (the validation split where there is none)",
     )  # fmt: skip
     run.add_argument("--json", type=path, metavar="OUT", help="write the final figures as JSON too")
+    run.add_argument(
+        "--report", action=BooleanOptionalAction, default=False,
+        help="at the end, write report.html (tools/report.py) into the folder of the experiment",
+    )  # fmt: skip
 
 
 def _add_scoring_options(parser: Parser, stored: str, batch_size: int) -> Any:
@@ -385,6 +411,10 @@ def _add_scoring_options(parser: Parser, stored: str, batch_size: int) -> Any:
     how.add_argument("--amp", choices=AMP, default="none", help="mixed precision: faster, figures may differ")
     how.add_argument("--workers", type=count, default=2, help="processes that prepare data; 0 for none")
     how.add_argument("--json", type=path, metavar="OUT", help="write the figures as JSON too")
+    how.add_argument(
+        "--submission", type=path, metavar="FILE",
+        help="write what a benchmark's server takes: .mat for MPII's test split, .zip for COCO",
+    )  # fmt: skip
     return how
 
 
@@ -398,10 +428,6 @@ def add_single_person_scoring_options(parser: Parser) -> None:
         "--bootstrap", type=count, default=0, metavar="N",
         help="draw people (Penn Action: clips, AP: pictures) N times, such as 1000, for 95 %% intervals of"
         " the means",
-    )  # fmt: skip
-    how.add_argument(
-        "--submission", type=path, metavar="FILE",
-        help="write what a benchmark's server takes: .mat for MPII's test split, .zip for COCO",
     )  # fmt: skip
     how.add_argument(
         "--boxes",
@@ -523,6 +549,10 @@ def _value(text: str) -> Any:
 def add_length_options(parser: Parser, epochs: int, batch_size: int) -> None:
     length = parser.add_argument_group("length, validation and saving")
     length.add_argument("--epochs", type=count, default=epochs, help="epochs in all")
+    length.add_argument(
+        "--more-epochs", type=count, metavar="N",
+        help="instead: epochs beyond those that the run, or the one it branches from, has behind it",
+    )  # fmt: skip
     length.add_argument(
         "--iters", type=count, default=0, help="iterations an epoch; 0: once through the data"
     )

@@ -3,12 +3,15 @@
 import math
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from src import models
+from src.datasets.crops import Samples
 from src.datasets.skeletons import Skeleton
+from src.errors import UserError
 from src.losses.heatmap import over_stages
 from src.models.checkpoint import load_weights, read_checkpoint
 from src.models.layers import PoseNetwork
@@ -26,6 +29,9 @@ def begin(options: Namespace, task: str) -> tuple[Experiment, torch.device]:
     device = choose_device(options.device)
     join(device)
     experiment = Experiment(options, task)
+    if options.more_epochs is not None:
+        behind = experiment.state["position"]["epoch"] if experiment.state else 0
+        options.epochs, options.more_epochs = behind + options.more_epochs, None
     torch.manual_seed(options.seed)
     return experiment, device
 
@@ -43,22 +49,38 @@ def build(options: Namespace, skeleton: Skeleton, config: dict[str, Any]) -> Pos
     return models.build(options.arch, skeleton.num_joints, **asked | config)
 
 
-def ready(network: PoseNetwork, options: Namespace, device: torch.device, samples: int) -> str:
+def ready(network: PoseNetwork, options: Namespace, device: torch.device, samples: Samples) -> str:
     """Start from `--load-model`, if given, settle what makes the network fast here, and put it on the device.
 
-    samples: of an epoch that goes once through the data. Returns the line that says what was settled and why.
+    samples: what it learns from. Returns the line that says what was settled and why.
     """
     if options.load_model:
-        note(f"{options.load_model}: {load_weights(network, read_checkpoint(options.load_model))}")
+        _start_from(options.load_model, network, options, samples.people.skeleton)
     if options.stage_weights:
         _check_stages(network, options.stage_weights)
     if options.sync_batchnorm:
         distributed.synchronise(network, device)
     at_once = math.ceil(own_share(options.batch_size) / options.accumulate)
-    speed = settle(options, network, device, at_once, options.epochs * iterations(options, samples))
+    speed = settle(options, network, device, at_once, options.epochs * iterations(options, samples.drawn))
     network.grad_checkpoint = options.grad_checkpoint == "always"
     place(network, device, options.channels_last)
     return speed
+
+
+def _start_from(file: Path, network: PoseNetwork, options: Namespace, skeleton: Skeleton) -> None:
+    """Take the weights of a checkpoint, and say what of them. UserError if they do not fit."""
+    checkpoint = read_checkpoint(file)
+    try:
+        report = load_weights(
+            network,
+            checkpoint,
+            strict=options.strict,
+            joints=skeleton.joints,
+            transfer=options.transfer_head,
+        )
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
+    note(f"{file}: {report}")
 
 
 def _check_stages(network: PoseNetwork, weights: Sequence[float]) -> None:

@@ -311,11 +311,15 @@ def carry_out(
     validate: Callable[[], Row],
     predict: Callable[[], None],
 ) -> None:
-    """Train as `fit` says, unless the run is finished; then what `--final-predictions` and `--json` ask for.
+    """Train as `fit` says, unless the run is finished; then predictions, figures and report, as asked for.
 
     speed: the line that says what makes the run fast. predict(): write the final predictions.
     """
     options = run.options
+    if options.report:
+        from src.utils.report.write import require_plotly, write_run_report  # which read what a run writes
+
+        require_plotly()  # now, and not after days of training
     if run.finished and options.resume:
         note(f"experiment {options.exp} is finished ({run.end}); a larger number goes on")
     else:
@@ -327,6 +331,8 @@ def carry_out(
             predict()
         if options.json:
             write_json(options.json, run.figures())
+        if options.report:
+            write_run_report(run.experiment.folder, options)
 
 
 def _introduce(run: Run, samples: Samples, valid_samples: Samples) -> None:

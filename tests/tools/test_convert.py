@@ -3,6 +3,8 @@
 import argparse
 import importlib.util
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -235,6 +237,80 @@ def test_other_objects_are_refused_by_name(small, run, tmp_path):
     assert "holds argparse.Namespace" in refused(run({"state_dict": small, "args": argparse.Namespace(lr=1)}))
     assert "_reconstruct" in refused(run({"state_dict": small, "losses": np.zeros(3)}))
     assert f"holds {os.system.__module__}.system" in refused(run({"state_dict": small, "x": Bomb()}))
+    assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "further"),
+    [
+        ("adversarial_pose_hg_small", ()),
+        ("adversarial_pose_discriminator_small", ()),
+        pytest.param("naman_deeppose_resnet34", (), marks=pytest.mark.slow),
+        pytest.param("princeton_ae", (), marks=pytest.mark.slow),
+        pytest.param("pytorch_pose_hg_2x1", ("--mean", "0.4", "0.5", "0.6"), marks=pytest.mark.slow),
+    ],
+)
+def test_answers_of_the_old_code_are_compared(
+    weights: ModuleType,
+    shared_fixtures: Path,
+    run: Callable[..., Outcome],
+    name: str,
+    further: tuple[str, ...],
+) -> None:
+    fixture, expected = weights.load(name)
+    answers = str(shared_fixtures / f"{name}.npz")
+    status, said, _ = run(weights.state_dict(fixture), "--check", answers, *further)
+    assert status == 0 and re.search(
+        rf"check passed: {name}.npz, {len(expected)} stages: largest difference \S+e-0[67]", said
+    )
+
+
+@pytest.mark.slow
+def test_a_check_that_fails_writes_nothing(
+    weights: ModuleType, small: dict[str, torch.Tensor], run: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    fixture, expected = weights.load("adversarial_pose_hg_small")
+    answers = tmp_path / "old.npz"  # beside old.pth
+    stages = {f"stage{i:02}": stage.numpy() for i, stage in enumerate(expected)}
+    stages["input"] = weights.image(fixture).numpy()
+    np.savez(answers, **stages)
+    assert run(small, "--check")[0] == 0
+    (tmp_path / "new.pth").unlink()
+    for wrong in (stages["stage01"] * 1.001, np.full_like(stages["stage01"], np.nan)):
+        np.savez(answers, **{**stages, "stage01": wrong})
+        said = refused(run(small, "--check", str(tmp_path)))
+        assert "check failed: old.npz, stage 1: largest difference" in said
+    np.savez(answers, **{**stages, "stage02": stages["stage01"]})
+    assert "has the answers of 3 stages, the network 2" in refused(run(small, "--check"))
+    np.savez(answers, **{**stages, "stage01": stages["stage01"][:, :, 1:]})
+    assert "has answers of shape (2, 16, 15, 16), the network (2, 16, 16, 16)" in refused(
+        run(small, "--check")
+    )
+    np.savez(answers, **{**stages, "input": np.zeros((1, 3, 50, 50), np.float32)})
+    assert "the network takes no input of (1, 3, 50, 50)" in refused(run(small, "--check"))
+
+
+def test_answers_that_are_none_are_refused(
+    small: dict[str, torch.Tensor], run: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    class Bomb:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path / 'touched'}",)
+
+    answers = tmp_path / "answers.npz"
+    assert "there are no answers" in refused(run(small, "--check", str(answers)))
+    assert "there are no answers" in refused(run(small, "--check"))
+    np.savez(answers, stage00=np.zeros((1, 1)))
+    assert "has no array 'input', and there is no answers.json" in refused(
+        run(small, "--check", str(answers))
+    )
+    for text in ('{"input": [99999, 99999, 3, 3]}', '{"input": "x"}', "[]", "{", '{"input": [1, 3, 0, 4]}'):
+        (tmp_path / "answers.json").write_text(text)
+        assert "holds no answers that can be read" in refused(run(small, "--check", str(answers)))
+    np.savez(answers, input=np.array([Bomb()], dtype=object), stage00=np.zeros((1, 1)))
+    assert "holds no answers that can be read" in refused(run(small, "--check", str(answers)))
+    answers.write_bytes(b"PK")
+    assert "holds no answers that can be read" in refused(run(small, "--check", str(answers)))
     assert not (tmp_path / "touched").exists()
 
 

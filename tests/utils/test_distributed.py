@@ -24,8 +24,9 @@ from src.utils.optimization import parts_of
 from src.utils.processes import is_main, own_share, processes
 from tests.task_runner import ROOT, TINY
 
-EXACT = """--feats 16 --depth 3 --stacks 1 --input-res 64 --workers 0 --amp none --log-every 2 --ema 0.5
-           --synth-size 24 5 --batch-size 4 --iters 3 --epochs 2 --optimizer sgd --momentum 0.9""".split()
+SHORT = """--input-res 64 --workers 0 --amp none --log-every 2 --ema 0.5 --synth-size 24 5 --batch-size 4
+           --iters 3 --epochs 2 --optimizer sgd --momentum 0.9""".split()
+EXACT = ["--feats", "16", "--depth", "3", "--stacks", "1", *SHORT]
 
 
 @pytest.fixture
@@ -159,12 +160,19 @@ ADVERSARY = """--modules 1 --d-stacks 1 --d-feats 8 --d-modules 1 --d-depth 2 --
         ),
         ("advpose", f"{ADVERSARY} --mask-unlabelled --skip-bad-images", "--accumulate 2"),
         ("advpose-ae", f"{ADVERSARY} --arch hg --skip-bad-images", ""),
+        (
+            "regpose",
+            "--backbone resnet10 --cascade 1 --lr 0.03 --skip-bad-images --loss smooth",
+            "--accumulate 2",
+        ),
+        # of a path of one step none is drawn
+        ("regpose", "--arch ief --backbone resnet10 --network steps=1 --lr 0.1", "--compile default"),
     ],
-    ids=["mse", "softmax", "compiled", "advpose", "advpose-ae"],
+    ids=["mse", "softmax", "compiled", "advpose", "advpose-ae", "deeppose", "ief-compiled"],
 )
 def test_two_processes_learn_what_one_learns(tmp_path: Path, task: str, options: str, in_parts: str) -> None:
     exact = [str(ROOT / "tests" / "exact.py"), f"{task}/train.py", "--exp-dir", "."]
-    own, common = in_parts.split(), [*EXACT, *options.split()]
+    own, common = in_parts.split(), [*(SHORT if task == "regpose" else EXACT), *options.split()]
     run(tmp_path, *exact, "--exp", "alone", *common)
     run(tmp_path, *TORCHRUN, *exact, "--exp", "shared", *common, *own, "--max-iters", "4")
     before = state(tmp_path / task / "shared")["position"]

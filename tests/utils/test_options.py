@@ -78,6 +78,9 @@ def test_stored_values_are_validated(tmp_path: Path) -> None:
         (["-finalPredictions", "1"], "final_predictions", True),
         (["-finalPredictions", "0"], "final_predictions", False),
         (["-optMethod", "sgd"], "optimizer", "sgd"),
+        (["-modelCkpt", "/a.pth"], "load_model", Path("/a.pth")),
+        (["-epsilon", "1e-6"], "eps", 1e-6),
+        (["--mini_batch_count", "2"], "accumulate", 2),
     ],
 )
 def test_old_spellings(argv: list[str], name: str, value: object) -> None:
