@@ -75,6 +75,10 @@ def read_listed(folder: Path) -> None:
     read_scenes(folder, "valid", held_out=folder / "valid_id")
 
 
+def read_pictures(folder: Path) -> None:
+    read_scenes(folder, "test")
+
+
 def make_boxes(folder: Path) -> None:
     """COCO, and what a detector found in its training pictures."""
     releases.make_coco(folder)
@@ -122,6 +126,7 @@ TARGETS: dict[str, Target] = {
     "coco": Target(releases.make_coco, _JSON, read_coco),
     "coco boxes": Target(make_boxes, "boxes.json", read_boxes),
     "coco list": Target(make_listed, "valid_id", read_listed),
+    "coco test": Target(releases.make_coco_test, "annotations/image_info_test-dev2017.json", read_pictures),
     "coco skeleton": Target(make_own, "skeleton.yaml", read_coco),
     "flic h5": Target(releases.write_flic_h5, "annot/train.h5", partial(read, "flic", "train")),
     "flic mat": Target(releases.write_flic_examples, "FLIC/examples.mat", partial(read, "flic", "train")),

@@ -355,6 +355,20 @@ def make_coco(folder: Path, year: int = 2017) -> None:
         write_coco(folder, content, f"person_keypoints_{split}{year}", f"images/{split}{year}")
 
 
+def make_coco_test(folder: Path) -> None:
+    """COCO in `folder` with a test split of 4 pictures, and boxes.json, what a detector found in two."""
+    make_coco(folder)
+    content = coco_content(4, 201)
+    annotations = folder / "annotations" / "image_info_test-dev2017.json"
+    categories = [{"id": 1, "name": "person", "supercategory": "person"}]
+    annotations.write_text(json.dumps({"images": content["images"], "categories": categories}))
+    for image in content["images"]:
+        write_picture(folder / "images" / "test2017" / image["file_name"])
+    box = {"category_id": 1, "bbox": [3.5, 4, 20, 30], "score": 0.5}
+    found = [box | {"image_id": number} for number in (201, 201, 203)]
+    (folder / "boxes.json").write_text(json.dumps(found))
+
+
 FLIC_JOINTS = 11
 FLIC_PICTURES = ("12-oclock-high-special-edition-00006361.jpg", "amélie-00000042.jpg", "battle-00000007.jpg")
 FLIC_INDEX = np.array([0, 0, 1, 2, 2])

@@ -13,10 +13,13 @@ DOCUMENTS = [ROOT / "README.md", *ROOT.glob("*/README.md")]
 
 
 def commands(document: Path) -> list[list[str]]:
-    """The lines of a document's shell blocks, as words, without comments."""
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+    """The lines of a document's shell blocks, and the commands in its tables, as words, without comments."""
+    text = document.read_text()
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
     blocks = [text for language, text in fenced if language in ("", "sh")]
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    tables = "\n".join(re.findall(r"^\|.*", text, flags=re.MULTILINE))
+    lines += re.findall(r"`(python [^`]+)`", tables)
     typed = [_without_launcher(shlex.split(line, comments=True)) for line in lines]
     return [words for words in typed if words and words[0] in ("python", "make")]
 
@@ -51,6 +54,9 @@ def test_commands_are_those_that_exist(document: Path, words: list[str]) -> None
         opts = load_script(script.parent / "opts.py")
         parser = Parser("")
         (opts.build if script.name == "train.py" else opts.build_test)(parser)
+        known = {name for action in parser._actions for name in action.option_strings}
+    elif "def build(" in script.read_text():
+        load_script(script).build(parser := Parser(""))
         known = {name for action in parser._actions for name in action.option_strings}
     else:
         known = set(re.findall(r'"(--[a-z-]+)"', script.read_text()))

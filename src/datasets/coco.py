@@ -9,16 +9,18 @@ import numpy as np
 
 from src.datasets.affine import PERSON_PIXELS
 from src.datasets.annotations import UNLABELLED, Annotations, Detections
-from src.datasets.coco_json import load_boxes, load_coco_json, places_of
+from src.datasets.coco_json import load_boxes, load_coco_json, load_pictures, places_of
 from src.datasets.files import load_lines
 from src.datasets.own_skeleton import FILE, read_declared
-from src.datasets.release import Release, torso_lengths
+from src.datasets.release import SPLITS, Release, torso_lengths
 from src.datasets.scene_annotations import SceneAnnotations
+from src.datasets.skeletons import COCO as SKELETON
 from src.errors import UserError, suggest
 
 ENLARGE = 1.25  # the box of a crop over the annotated box
 YEARS = (2017, 2014)  # the newer one is preferred
 _NAMES = {"train": ("train",), "valid": ("val", "valid")}  # of files and folders, by split
+_TEST = ("image_info_test-dev", "image_info_test")  # files of pictures that a server knows the people of
 
 
 def read_scenes(
@@ -28,15 +30,17 @@ def read_scenes(
     year: int | None = None,
     held_out: Path | None = None,
 ) -> SceneAnnotations:
-    """The pictures of a split, and everybody in them.
+    """The pictures of a split, and everybody in them; of "test", which nobody is annotated in, the pictures.
 
     year: of the release, where several lie in `data_dir`; None: the newest. held_out: a file with the ids of
     training pictures that are for validation, one a line, instead of the release's validation split.
     valid_share: what is held out of the only JSON in `annotations/`, if it is not one of COCO's, its last
     pictures. Raises UserError for what is missing, damaged or contradicts itself.
     """
-    if split not in _NAMES:
-        raise UserError(f"coco has no split {split!r}{suggest(split, _NAMES)}; it has {', '.join(_NAMES)}")
+    if split not in SPLITS:
+        raise UserError(f"coco has no split {split!r}{suggest(split, SPLITS)}; it has {', '.join(SPLITS)}")
+    if split == "test":
+        return _to_submit(data_dir, year)
     path, folders, is_only_one = _find(data_dir, "train" if held_out else split, year)
     record = load_coco_json(path, folders, f"coco {split}", read_declared(data_dir), data_dir / FILE)
     if held_out:
@@ -64,6 +68,8 @@ def read_people(
     `read_scenes`.
     """
     scenes = read_scenes(data_dir, split, valid_share, year, held_out)
+    if split == "test" and not boxes:
+        raise UserError(f"{scenes.name}: nobody is annotated; --boxes FILE has whom a detector has found")
     return detected_people(scenes, boxes, least_score) if boxes else people_of(scenes)
 
 
@@ -156,6 +162,14 @@ def _find(data_dir: Path, split: str, year: int | None) -> tuple[Path, list[Path
     return path, [images / path.stem, images], False
 
 
+def _to_submit(data_dir: Path, year: int | None) -> SceneAnnotations:
+    """The pictures of a test split."""
+    names = [f"{name}{release}" for release in ((year,) if year else YEARS) for name in _TEST]
+    path = COCO.find(data_dir, [f"annotations/{name}.json" for name in names])
+    folder = f"test{path.stem[-4:]}"  # those of test-dev are among them
+    return load_pictures(path, [data_dir / "images" / folder, data_dir / folder], "coco test", SKELETON)
+
+
 def _held_out(list_path: Path, record: SceneAnnotations, path: Path) -> np.ndarray:
     """Which pictures (M,) of the record a list of ids names."""
     try:
@@ -185,5 +199,6 @@ COCO = Release(
     read=read_people,
     prepare=_prepare,
     splits=tuple(_NAMES),
+    unannotated=("test",),
     scenes=read_scenes,
 )

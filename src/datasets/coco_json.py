@@ -44,6 +44,17 @@ def load_coco_json(
     return SceneAnnotations(name, skeleton, root, category, **arrays)
 
 
+def load_pictures(path: Path, folders: Sequence[Path], name: str, skeleton: Skeleton) -> SceneAnnotations:
+    """The pictures of a JSON without annotations, such as that of COCO's test split: nobody is in them.
+
+    The others are those of `load_coco_json`. Raises UserError for a file that is damaged or no such list.
+    """
+    content = load_json(path)
+    pictures = _pictures(_rows(content if isinstance(content, dict) else {}, "images", path), path)
+    arrays: dict[str, Any] = pictures | _people([], pictures["image_id"], skeleton, path)
+    return SceneAnnotations(name, skeleton, _root(folders, arrays["images"]), 1, **arrays)
+
+
 class Boxes(NamedTuple):
     """What a detector has found: picture and category (N,) int64, box (N, 4) float64, score (N,) float64."""
 

@@ -11,9 +11,8 @@ already have a window that is the whole frame, so they are read alike.
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +26,7 @@ from src.datasets.images import read_image
 from src.datasets.release import Release
 from src.datasets.skeletons import PENN as SKELETON
 from src.errors import UserError
-from src.utils.files import unfinished, writable_folder, write_text
+from src.utils.files import appearing, writable_folder, write_text
 from src.utils.progress import Progress
 
 ENLARGE, SHIFT = 1.25, 15.0  # the crop of a person over the reference box, as for MPII
@@ -250,7 +249,7 @@ def crop_clips(data_dir: Path) -> str:
             progress.advance(str)
     held_out = _held_out(folder.parent / VALID_LIST, clips)
     write_text(target / VALID_LIST, "".join(f"{number}\n" for number in held_out))
-    with _appearing(target / "labels") as part:
+    with appearing(target / "labels") as part:
         for clip in clips:
             save_mat(part / f"{clip.name}.mat", _cut_fields(clip))
     count = sum(len(clip.joints) for clip in clips)
@@ -263,7 +262,7 @@ def _crop_clip(clip: Clip, source: Path, target: Path) -> None:
     """Cut the frames of one clip."""
     if not source.is_dir():
         raise UserError(f"penn: clip {clip.name} has labels, but no frames: there is no folder {source}")
-    with _appearing(target) as part:
+    with appearing(target) as part:
         for frame in range(len(clip.joints)):
             name = Path(_frame(clip, frame)).name
             _crop_frame(source / name, part / name, clip)
@@ -282,18 +281,6 @@ def _crop_frame(source: Path, target: Path, clip: Clip) -> None:
     done, data = cv2.imencode(".jpg", window, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     assert done, "an encoder that OpenCV has does not fail on uint8 pictures"
     target.write_bytes(data.tobytes())
-
-
-@contextmanager
-def _appearing(target: Path) -> Iterator[Path]:
-    """A new folder to write to; it becomes `target` when that has succeeded, and is removed if it has not."""
-    part = unfinished(target)
-    part.mkdir()
-    try:
-        yield part
-        os.replace(part, target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _cut_fields(clip: Clip) -> dict[str, Any]:

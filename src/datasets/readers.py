@@ -56,9 +56,10 @@ def read(
     import numpy as np
 
     source = release(dataset)
-    if split not in source.splits:
-        known = ", ".join(source.splits)
-        raise UserError(f"{dataset} has no split {split!r}{suggest(split, source.splits)}; it has {known}")
+    splits = (*source.splits, *source.unannotated)
+    if split not in splits:
+        known = ", ".join(splits)
+        raise UserError(f"{dataset} has no split {split!r}{suggest(split, splits)}; it has {known}")
     with np.errstate(over="ignore", invalid="ignore"):  # what is no finite number then is refused
         people = source.read(Path(data_dir), split, valid_share, **own)
     if not len(people):

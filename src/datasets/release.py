@@ -24,7 +24,8 @@ class Release:
     of its own have defaults.
     prepare(data_dir): makes the files that the reader wants of those that were downloaded, unless they are
     there; returns a line that says what it did. scenes(data_dir, split, valid_share): the whole pictures of a
-    split with everybody in them, for releases that annotate several people a picture.
+    split with everybody in them, for releases that annotate several people a picture. unannotated: splits of
+    pictures alone, of which nothing is prepared or checked.
     """
 
     dataset: str
@@ -33,6 +34,7 @@ class Release:
     read: Callable[..., Annotations]
     prepare: Callable[[Path], str]
     splits: tuple[str, ...] = SPLITS
+    unannotated: tuple[str, ...] = ()
     scenes: Callable[[Path, str, float], SceneAnnotations] | None = None
 
     def find(self, data_dir: Path, candidates: Iterable[str]) -> Path:

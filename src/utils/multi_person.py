@@ -149,4 +149,5 @@ def final_results(network: nn.Module, run: Run) -> None:
     results, figures = score(people, list(find_all(network, batches, search, run.device)))
     path = run.experiment.folder / "final_results.json"
     write_results(path, results)
-    note(f"{len(results)} people found in {people.name}, AP {100 * figures['AP']:.2f}%: {path}")
+    figure = "" if math.isnan(figures["AP"]) else f", AP {100 * figures['AP']:.2f}%"  # nobody is annotated
+    note(f"{len(results)} people found in {people.name}{figure}: {path}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from src import models
 from src.datasets import affine
@@ -85,7 +86,7 @@ def outcomes(
         note(f"submission of {len(rows)} people: {args.submission}")
     if args.split == "test" and not (truth.visible > UNLABELLED).any():
         note(f"{people.name} has no labelled joint, so nothing is scored")
-        return scored
+        protocols = [name for name in protocols if name == AP]  # whose results are for a server
     for protocol in protocols:
         if protocol == AP:
             assert isinstance(people, Annotations)
@@ -121,7 +122,7 @@ def average_precision(
     skeleton: Skeleton | None = None,
     pictures: np.ndarray | None = None,
 ) -> Scores:
-    """AP of results of the split, which `--submission` gets, too.
+    """AP of results of the split, which `--submission` gets, too; NaN where nobody is annotated.
 
     skeleton: whose joints they have; None: the split's. pictures: the ids of those that count; None: all.
     """
@@ -133,13 +134,18 @@ def average_precision(
         )
     if pictures is not None:
         scenes = scenes.select(np.isin(scenes.image_id, pictures))
-    if args.submission:
-        write_zip(args.submission, results)
-        note(f"submission of {len(results)} people: {args.submission}")
+    submit(results, args.submission)
     prepared = prepare(scenes, results)
     figures = score(prepared)
     ends = figure_intervals(prepared, args.bootstrap) if args.bootstrap else {}
     return Scores(f"{label} on {scenes.name}", figures, ends)
+
+
+def submit(results: Results, target: Path | None) -> None:
+    """Write what COCO's server takes to `--submission`, if it is given."""
+    if target:
+        write_zip(target, results)
+        note(f"submission of {len(results)} people: {target}")
 
 
 def check_submission(args: Namespace, protocols: Sequence[str]) -> None:
@@ -183,20 +189,11 @@ def score_checkpoint(args: Namespace, task: str) -> Outcomes:
     protocols = protocols_of(args.dataset, args.protocol, skeleton)
     check_submission(args, protocols)
 
-    crops = PersonCrops(people, loaded.input_res)
-    found = predict(
-        loaded.network,
-        validation_batches(crops, args, device),
-        device,
-        skeleton.flip_order if args.flip_test else None,
-        precision(args.amp, device),
-    )
+    found = predict_people(loaded, people, args, device)
     size = loaded.input_res // loaded.network.stride
     accuracy = heatmap_accuracy(found, size, skeleton.accuracy_joints)
-    note(
-        f"{path.name} ({loaded.weights} weights) on {people.name}: {len(found.row)} people,"
-        f" heatmap accuracy {100 * accuracy:.2f}%"
-    )
+    figure = "" if np.isnan(accuracy) else f", heatmap accuracy {100 * accuracy:.2f}%"
+    note(f"{path.name} ({loaded.weights} weights) on {people.name}: {len(found.row)} people{figure}")
     folder = args.out or (path.parent if args.exp else None)
     if folder is not None:
         write_predictions(writable_folder(folder), "preds", found, people)
@@ -209,6 +206,19 @@ def score_checkpoint(args: Namespace, task: str) -> Outcomes:
         assert isinstance(people, Annotations)
         truth = Truth.of(people.select(found.row))
     return outcomes(args, protocols, predicted, truth, people, found.row, args.exp or path.stem, folder)
+
+
+def predict_people(
+    loaded: models.LoadedModel, people: People, args: Namespace, device: torch.device
+) -> Found:
+    """What a network finds for people in its joints: all, or `--valid-iters` batches spread over them."""
+    return predict(
+        loaded.network,
+        validation_batches(PersonCrops(people, loaded.input_res), args, device),
+        device,
+        people.skeleton.flip_order if args.flip_test else None,
+        precision(args.amp, device),
+    )
 
 
 def draw(found: Found, people: People, count: int, path: Path) -> None:

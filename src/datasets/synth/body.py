@@ -142,6 +142,11 @@ def pose_frames(pose: Pose, build: Build) -> Frames:
     """Forward kinematics: the frames of all bones for a pose or a batch of poses (...)."""
     turns = np.concatenate([_trunk_turns(pose.trunk), np.empty((*pose.trunk.shape[:-1], 16, 4))], axis=-2)
     _turn_limbs(pose.limbs, turns)
+    return turned_frames(turns, build)
+
+
+def turned_frames(turns: np.ndarray, build: Build) -> Frames:
+    """The frames of all bones that lie as turns (..., B, 4) say, each where its parent ends."""
     axes = matrix(turns)
     steps = (axes[..., _PARENT, :, :] @ _offsets(build)[:, :, None])[..., 0]
     origins = np.zeros_like(steps)

@@ -112,12 +112,12 @@ def sample_scene(
     body = sample_body(geometry, upright)
     points = body.points
     camera = sample_camera(geometry, (points.min(0) + points.max(0)) / 2, facing=upright)
-    camera = _frame(geometry, camera, points, side, cut_off=0.0 if upright else CUT_OFF)
+    camera = framed(geometry, camera, points, side, cut_off=0.0 if upright else CUT_OFF)
     return Scene((Actor(body, dress(look, body), camera),), side, geometry, look)
 
 
-def _frame(rng: np.random.Generator, camera: Camera, points: np.ndarray, side: int, cut_off: float) -> Camera:
-    """The camera with a focal length and a centre (pixels) that put the person into the picture.
+def framed(rng: np.random.Generator, camera: Camera, points: np.ndarray, side: int, cut_off: float) -> Camera:
+    """The camera with a focal length and a centre (pixels) that put a person's points into the picture.
 
     A share of `cut_off` is cut off by the picture's edge.
     """
