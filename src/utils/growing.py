@@ -71,7 +71,7 @@ class JsonList(_Growing):
         """Append items of plain values, none of which may be infinite or NaN."""
         lines = [json.dumps(item, ensure_ascii=False, allow_nan=False) for item in items]
         if lines:
-            self._append((self._separator + ",\n".join(lines)).encode())
+            self._append(_bytes(self._separator + ",\n".join(lines)))
             self._separator = ",\n"
 
 
@@ -90,7 +90,12 @@ class CsvTable(_Growing):
 def _csv(rows: Iterable[Sequence[object]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
+    return _bytes(text.getvalue())
+
+
+def _bytes(text: str) -> bytes:
+    """UTF-8; what names of files have that is none is written as JSON does it: \\udcff."""
+    return text.encode(errors="backslashreplace")
 
 
 class VideoFile:

@@ -68,21 +68,24 @@ class Plan:
         return sum(count or 0 for count in counts) if all(counts) else None
 
     def paths(self) -> list[dict[str, Path]]:
-        """For each source the file of each view. Sources with the same name get numbers."""
+        """For each source the file of each view. Sources whose files would have the same name get numbers."""
         used: set[str] = set()
         found = []
         for source in self.sources:
-            stem, number = source.stem, 1
-            while stem.lower() in used:
+            names, number = self._names(source.stem), 1
+            while not used.isdisjoint(name.lower() for name in names):
                 number += 1
-                stem = f"{source.stem}-{number}"
-            used.add(stem.lower())
+                names = self._names(f"{source.stem}-{number}")
+            used.update(name.lower() for name in names)
             png = source.path is not None and source.path.suffix.lower() == ".png"
             suffix = ".mp4" if source.rate else ".png" if png else ".jpg"
-            found.append(
-                {view: self.folder / f"{stem}{'-' * bool(view)}{view}{suffix}" for view in self.views}
-            )
+            files = (self.folder / f"{name}{suffix}" for name in names)
+            found.append(dict(zip(self.views, files, strict=True)))
         return found
+
+    def _names(self, stem: str) -> list[str]:
+        """What the files of the views are called, without suffix."""
+        return [f"{stem}-{view}" if view else stem for view in self.views]
 
     def check(self, overwrite: bool) -> None:
         """UserError if a file is in the way, or would take the place of a source."""
@@ -232,9 +235,14 @@ def _wanted(plan: Plan, boxes: list[pose.Box] | None) -> Sequence[pose.Box | Non
 
 
 def _stacked(people: Sequence[pose.Pose], skeleton: Skeleton) -> People:
-    """Poses as arrays; a person's score is the mean of the joints', 0 for those not found."""
+    """Poses as arrays; a person's score is the mean of the joints', 0 for those not found.
+
+    Nor is a joint found whose score is no number, as those of a network are that has diverged.
+    """
     joints = np.array([each.joints for each in people], np.float32).reshape(-1, skeleton.num_joints, 2)
     scores = np.array([each.score for each in people], np.float32).reshape(-1, skeleton.num_joints)
+    lost = ~np.isfinite(scores)
+    joints[lost], scores[lost] = np.nan, 0
     return People(joints, scores, np.where(np.isfinite(joints).all(2), scores, 0).mean(1))
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ class Window:
         if sys.platform.startswith("linux") and not os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
             raise UserError("there is no display to show pictures on; without --show all is written to files")
         cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        self._was_seen = False
 
     def show(self, image: np.ndarray, moving: bool) -> bool:
         """Show a picture (H, W, 3) uint8 RGB; False when the user wants no more.
@@ -33,10 +35,20 @@ class Window:
         cv2.imshow(_TITLE, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         while True:
             key = cv2.waitKey(1 if moving else 50)
-            if key in _ENDS or cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) < 1:
+            if key in _ENDS or self._is_gone():
                 return False
             if moving or key >= 0:
                 return True
 
+    def _is_gone(self) -> bool:
+        """Whether the user has closed it, where OpenCV knows: GTK's windows never say that they are seen."""
+        try:
+            seen = cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) >= 1
+        except cv2.error:  # Qt knows a closed window no more
+            return True
+        self._was_seen |= seen
+        return self._was_seen and not seen
+
     def close(self) -> None:
-        cv2.destroyWindow(_TITLE)
+        with suppress(cv2.error):  # the user has closed it
+            cv2.destroyWindow(_TITLE)

@@ -87,6 +87,13 @@ def test_mistakes_are_one_line(
     assert re.search(message, said), said
 
 
+def test_files_of_one_name_are_not_mixed_up(lspet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*[str(lspet / "sure.h5")] * 2, "--dataset", "lspet", "--out", str(lspet / "figure.png")]
+    with pytest.raises(SystemExit):
+        main_of("tools/occlusion.py")(words)
+    assert capsys.readouterr().err == "error: several files are called sure: --labels tells them apart\n"
+
+
 def test_hidden_joints_are_asked_for(tmp_path: Path) -> None:
     write_mpii_h5(tmp_path, baked=True)
     people = readers.read("mpii", tmp_path, "valid")

@@ -165,6 +165,20 @@ def test_joints_that_were_not_found_have_score_0_and_empty_cells(run: Run) -> No
     assert done.table[0]["head_top_x"] == done.table[0]["head_top_score"] == ""
 
 
+def test_a_network_that_has_diverged_finds_nothing(run: Run) -> None:
+    class Diverged:
+        skeleton, input_res, multi_person = LSP, 64, False
+
+        def joints(self, images: np.ndarray, flip_test: bool) -> tuple[np.ndarray, np.ndarray]:
+            points = np.zeros((len(images), LSP.num_joints, 2), np.float32)
+            return points, np.full(points.shape[:2], np.nan, np.float32)
+
+    save("a.png", spot(10, 10, 64, 64))
+    done = run("a.png", network=pose.Model(Diverged()))  # type: ignore[arg-type]
+    assert (done.status, done.results) == (0, [])
+    assert (done.table[0]["score"], done.table[0]["head_top_x"]) == ("0.0", "")
+
+
 def test_a_picture_that_lies_on_its_side_is_turned(run: Run) -> None:
     """Orientation 6 of EXIF: the camera was turned; what is stored is turned clockwise to be looked at."""
     stored = cv2.imencode(".jpg", spot(100, 50))[1].tobytes()
@@ -243,6 +257,14 @@ def test_sources_of_the_same_name_keep_apart(run: Run) -> None:
     run("x/a.png", "y/a.png", "y/a-2.png")
     names = sorted(path.name for path in Path("found").glob("*.png"))
     assert names == ["a-2-2.png", "a-2.png", "a.png"]
+
+
+def test_a_view_does_not_take_the_place_of_another_source(run: Run) -> None:
+    for name in ("a.png", "a-heatmaps.png"):
+        save(name, spot(60, 60))
+    run("a.png", "a-heatmaps.png", "--heatmaps")
+    names = sorted(path.name for path in Path("found").glob("*.png"))
+    assert names == ["a-heatmaps-2-heatmaps.png", "a-heatmaps-2.png", "a-heatmaps.png", "a.png"]
 
 
 # ------------------------------------------------------------------------------------------------ videos

@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,16 @@ def test_a_list_is_whole_after_every_write(tmp_path: Path) -> None:
         assert json.loads((tmp_path / "a.json").read_text("utf-8")) == content
     rows.close()
     assert (tmp_path / "a.json").read_text("utf-8").splitlines()[1] == '{"a": 1},'
+
+
+def test_names_that_are_no_utf8(tmp_path: Path) -> None:
+    """Such as those of files from old archives."""
+    name = os.fsdecode(b"caf\xe9.jpg")
+    rows, table = JsonList(tmp_path / "a.json"), CsvTable(tmp_path / "a.csv", ["name"])
+    rows.extend([{"name": name}])
+    table.extend([[name]])
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == [{"name": name}]
+    assert (tmp_path / "a.csv").read_text("utf-8") == "name\ncaf\\udce9.jpg\n"
 
 
 def test_numbers_that_json_has_not_are_refused(tmp_path: Path) -> None:
