@@ -295,6 +295,13 @@ def wait_for(path: Path, process: subprocess.Popen[str] | None = None, seconds: 
         time.sleep(0.01)
 
 
+def read_until(text: str, process: subprocess.Popen[str]) -> None:
+    """Wait for a line on stderr."""
+    assert process.stderr is not None
+    while text not in (line := process.stderr.readline()):
+        assert line, f"it ended, and had not said {text!r}"
+
+
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Status and what was said on stderr."""
     said = process.communicate(timeout=600)[1]
@@ -382,12 +389,10 @@ def test_ctrl_c_while_starting_leaves_nothing(tmp_path: Path) -> None:
 def test_a_second_ctrl_c_ends_in_the_middle_of_a_step(tmp_path: Path) -> None:
     step_of_a_minute = ("--stacks", 4, "--feats", 128, "--input-res", 256, "--batch-size", 24, "--workers", 2)
     with running(tmp_path, "--exp", "x", "--epochs", 1, *step_of_a_minute) as process:
-        wait_for(tmp_path / "hgpose" / "x", process)
-        time.sleep(10)  # the first batch is there, and is being learnt
+        read_until("speed: ", process)  # which is said when training begins
+        time.sleep(10)  # the first batch is there, and is being learnt; if it is not, it will be
         os.killpg(process.pid, signal.SIGINT)
-        assert process.stderr is not None
-        while "Ctrl-C again" not in (line := process.stderr.readline()):
-            assert line, "it ended at the first Ctrl-C"
+        read_until("Ctrl-C again", process)
         os.killpg(process.pid, signal.SIGINT)
         status, said = ended(process)
     assert status == -signal.SIGINT and not_an_error(said)

@@ -33,7 +33,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = get_options(sys.argv[1:] if argv is None else argv)
     labels = options.labels or [_label(file) for file in options.predictions]
     if len(set(labels)) < len(labels):
-        raise UserError(f"several files are called {max(labels, key=labels.count)}: --labels tells them apart")
+        raise UserError(
+            f"several files are called {max(labels, key=labels.count)}: --labels tells them apart"
+        )
     runs = dict(zip(labels, curves_of(options), strict=True))
     writable_folder(options.out.parent)
     draw(runs, options.out)
