@@ -481,7 +481,7 @@ def test_final_predictions_are_results_of_the_validation_split(
     exp_dir = Path(shutil.copytree(trained, tmp_path / "exp"))
     go_on(exp_dir, "-c", "a", "--final-predictions")
     said = capsys.readouterr().err
-    assert "a is finished" in said and "coco has no split 'test'" in said
+    assert "a is finished" in said and "no test split (coco: " in said
     stored = exp_dir / "hgpose-ae/a/final_results.json"
     score(tmp_path, "--predictions", stored, "--dataset", "coco", "--data-dir", coco)
     assert "final_results on coco valid" in capsys.readouterr().out
@@ -610,7 +610,10 @@ def test_lists_of_pictures_that_are_none(
         (["--checkpoint", "{missing}"], "there is no checkpoint"),
         (["--checkpoint", "{tagged}", "--scales", "1", "half"], "--scales: a number above 0 is wanted"),
         (["--checkpoint", "{tagged}", "--scales", "0"], "--scales: a number above 0 is wanted, not '0'"),
-        (["--checkpoint", "{tagged}", "--split", "test"], "coco has no split 'test'; it has train, valid"),
+        (
+            ["--checkpoint", "{tagged}", "--split", "test"],
+            "holds no annotations/image_info_test-dev2017.json",
+        ),
         (["--checkpoint", "{tagged}", "--max-people", "5000"], "most people in a picture are 1 to 1000"),
         (["--exp", "nobody"], "there is no experiment 'nobody'"),
         (["--predictions", "{missing}"], "missing.pth cannot be read"),
