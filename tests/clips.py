@@ -66,7 +66,7 @@ def set_times(path: Path, steps: Sequence[int]) -> None:
 class SpotFinder:
     """A runner (src.inference.runner) that takes the middle of what is bright for every joint."""
 
-    input_res = 128
+    input_res, has_maps = 128, True
 
     def __init__(self, skeleton: Skeleton = COCO, multi_person: bool = False, jitter: float = 0.0) -> None:
         self.skeleton, self.multi_person, self.jitter = skeleton, multi_person, jitter

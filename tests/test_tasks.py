@@ -121,3 +121,9 @@ def test_mistakes_are_one_line_and_leave_nothing(
     assert said.startswith("error: ") and said.count("\n") == 1
     assert re.search(message, said), said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("tool", sorted(path.name for path in (ROOT / "tools").glob("*.py")))
+def test_tools_have_help(tool: str) -> None:
+    shown = run_script(f"tools/{tool}", "--help")
+    assert shown.returncode == 0 and "usage:" in shown.stdout and not shown.stderr

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def get_options(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser("Find people in pictures and videos, draw them, and write their joints down.")
     parser.add_argument(
-        "words", nargs="+", metavar=("CHECKPOINT", "SOURCE"),
+        "words", nargs="+", metavar="CHECKPOINT SOURCE",
         help="best.pth of a run of any task, or a file of tools/export.py (.onnx); then pictures, folders,"
         " patterns, videos, the number of a camera, or - for a list of these, one a line, on standard input",
     )  # fmt: skip
@@ -156,6 +156,8 @@ def open_model(options: argparse.Namespace) -> tuple["pose.Model", "Boxes"]:
             f"{options.checkpoint} needs {error.name}, which is not installed; a file of tools/export.py"
             " needs onnxruntime alone"
         ) from None
+    if options.heatmaps and not model.runner.has_maps:
+        raise UserError(f"--heatmaps: {options.checkpoint} gives coordinates, and no heatmaps")
     if not model.multi_person:
         if options.tags:
             raise UserError(f"--tags: {options.checkpoint} finds one person, and gives no tags")
@@ -221,7 +223,9 @@ def predict(model: "pose.Model", plan: "Plan", boxes: "Boxes", show: "Show | Non
 
 def tell(plan: "Plan", outcome: "Outcome") -> None:
     """Print what was found. UserError if not all could be read."""
-    print(f"{outcome.people} people in {outcome.frames} pictures: {plan.folder}", flush=True)
+    print(f"people: {outcome.people}, pictures: {outcome.frames}, all in {plan.folder}", flush=True)
+    if outcome.faint:
+        note(f"not drawn, below --threshold {plan.threshold:g}: {outcome.faint} of these people")
     if len(outcome.troubles) == len(plan.sources) == 1:
         raise outcome.troubles[0].error
     if outcome.troubles:

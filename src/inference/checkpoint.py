@@ -34,6 +34,7 @@ class Checkpoint(nn.Module):
         self.skeleton = Skeleton.from_dict(loaded.skeleton)
         self.input_res = loaded.input_res
         self.multi_person = bool(loaded.config.get("tag_dim"))
+        self.has_maps = self.network.arch not in models.REGRESSION
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """The output of every stage for images (B, 3, R, R) in [0, 1] on the device."""
@@ -48,7 +49,7 @@ class Checkpoint(nn.Module):
 
     @torch.inference_mode()
     def maps(self, images: np.ndarray, flip_test: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        if self.network.arch in models.REGRESSION:
+        if not self.has_maps:
             raise UserError(f"{self.network.arch} gives coordinates, and no maps")
         search = Search.of(self.skeleton, self.input_res, 1, flip_test=flip_test)
         heatmaps, tags = maps_of(self, [self._images(images)], search)

@@ -69,7 +69,8 @@ class Exported:
         self._flip_order = self.skeleton.flip_order
         outputs = {output.name: output.shape for output in self.session.get_outputs()}
         self.multi_person = TAGS in outputs
-        self._output = COORDINATES if COORDINATES in outputs else HEATMAPS
+        self.has_maps = COORDINATES not in outputs
+        self._output = HEATMAPS if self.has_maps else COORDINATES
         self._decodes = JOINTS in outputs
         self._require_fit(outputs, path)
 
@@ -78,13 +79,13 @@ class Exported:
             points, scores = self.run(to_floats(images), [JOINTS, SCORES])
             return points, scores
         output = self._averaged(to_floats(images), flip_test)
-        if self._output == COORDINATES:
+        if not self.has_maps:
             return output * np.float32(self.input_res), np.ones(output.shape[:2], np.float32)
         points, scores = decode(output)
         return points * np.float32(self.input_res / output.shape[-1]), scores
 
     def maps(self, images: np.ndarray, flip_test: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        if self._output == COORDINATES:
+        if not self.has_maps:
             raise UserError(f"{self.metadata['arch']} gives coordinates, and no maps")
         floats = to_floats(images)
         if not self.multi_person:
@@ -107,7 +108,7 @@ class Exported:
             return output
         (mirrored,) = self.run(_mirrored(images), [self._output])
         mirrored = mirrored[:, self._flip_order]
-        if self._output == COORDINATES:
+        if not self.has_maps:
             return _average(output, mirrored * _TURNED + _EDGE)
         return _average(output, _mirrored(mirrored))
 

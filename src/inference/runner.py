@@ -14,12 +14,14 @@ class Runner(Protocol):
     """A network that is ready to run.
 
     skeleton: its joints. input_res: R. multi_person: whether it gives tags, which say whose a joint is.
+    has_maps: whether it gives heatmaps, and not coordinates alone.
     With `flip_test` the answers are averaged with those for the mirrored images.
     """
 
     skeleton: Skeleton
     input_res: int
     multi_person: bool
+    has_maps: bool
 
     def joints(self, images: np.ndarray, flip_test: bool) -> tuple[np.ndarray, np.ndarray]:
         """Points (B, J, 2) float32 in pixels of the images, and their scores (B, J) float32.

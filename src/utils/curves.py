@@ -112,6 +112,8 @@ def find_run(name: str, exp_dir: Path) -> Path:
     for folder in (exp_dir / name, Path(name)):
         if _is_run(folder):
             return folder
+    if Path(name).is_absolute():
+        raise UserError(f"{name} is no run: it has neither options.json nor log.csv")
     known = sorted(path.relative_to(exp_dir).as_posix() for path in exp_dir.glob("*/*") if _is_run(path))
     namesakes = [run for run in known if run.endswith(f"/{name}")]
     near = suggest(namesakes[0] if namesakes else name, known)

@@ -124,11 +124,20 @@ class Trouble(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How many frames were seen, how many people found in them, and what went wrong."""
+    """How many frames were seen, how many people found in them, and what went wrong.
+
+    faint: how many of the people were not drawn, below the threshold.
+    """
 
     frames: int
     people: int
+    faint: int
     troubles: list[Trouble]
+
+
+def _drawn(people: People, plan: Plan, model: pose.Model) -> np.ndarray:
+    """Who is drawn (n,) bool: where a network finds everybody, whoever it is sure enough of."""
+    return people.person_score >= (plan.threshold if model.multi_person else -np.inf)
 
 
 def whole_picture(image_id: int, frame: Frame) -> None:
@@ -144,7 +153,7 @@ def predict_all(
     something cannot be written. However this ends, Ctrl-C included, the files hold what was done.
     """
     depth = 1 if plan.live else 2 * plan.batch_size
-    frames, people = 0, 0
+    frames, people, faint = 0, 0, 0
     troubles: list[Trouble] = []
     with ExitStack() as stack:
         writer = stack.enter_context(closing(Writer(plan, model)))
@@ -158,10 +167,11 @@ def predict_all(
                 continue
             drawn = writer.write(result, bool(show))
             frames, people = frames + 1, people + len(result.people.joints)
+            faint += len(result.people.joints) - int(_drawn(result.people, plan, model).sum())
             progress.advance(lambda: f"{people} people")  # noqa: B023, it is called at once
             if show is not None and not show(drawn, plan.sources[result.seen.place].rate is not None):
                 break
-    return Outcome(frames, people, troubles)
+    return Outcome(frames, people, faint, troubles)
 
 
 # ------------------------------------------------------------------------------------------------- finding
@@ -254,7 +264,7 @@ class Writer:
 
     def __init__(self, plan: Plan, model: pose.Model) -> None:
         self._plan, self._paths = plan, plan.paths()
-        self._skeleton, self._multi_person = model.skeleton, model.multi_person
+        self._skeleton, self._model = model.skeleton, model
         self._rows = JsonList(plan.folder / JSON)
         self._table = CsvTable(plan.folder / CSV, columns(self._skeleton))
         self._place = -1
@@ -294,7 +304,7 @@ class Writer:
             assert maps.tags is not None, "asked of networks with tags alone"
             return tags_overlay(pixels, maps.heatmaps, maps.tags, maps.matrix)
         people, threshold = found.people, self._plan.threshold
-        sure = people.person_score >= (threshold if self._multi_person else -np.inf)
+        sure = _drawn(people, self._plan, self._model)
         colours = [self._colour(number) for number in np.array(numbers, int)[sure].tolist()]
         shown = People(*(part[sure] for part in people))
         return draw_people(pixels, shown, self._skeleton, threshold=threshold, colours=colours, fade=True)

@@ -36,6 +36,7 @@ MOST_PIXELS = 25_000_000  # of a picture; larger ones are shrunk
 USUAL_RATE, HIGHEST_RATE = 30.0, 240.0  # frames a second: where a file tells none, or nonsense
 PROBED = 32  # frames of a video that are looked at for how evenly they come
 UNEVEN = 0.3  # how much of a frame's time between two may be missing or too much in an even video
+LONGEST_STILL = 300.0  # seconds between two frames; more is a mistake of the file
 ENOUGH = 0.98  # share of the announced frames with which a video is whole: some containers only estimate
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what goes wrong is told in one line, and by us
@@ -132,7 +133,7 @@ class Video(Source):
                 raise UserError(f"video {self.name} is damaged, cut short, or of a format that is not known")
             for number, (told, pixels) in enumerate(_timed(capture), start=1):
                 if number > 1:  # time goes on, even where the file does not tell how
-                    seconds = told if told > seconds else seconds + 1 / self.rate
+                    seconds = told if 0 < told - seconds < LONGEST_STILL else seconds + 1 / self.rate
                 yield Frame(pixels, number - 1, seconds, pixels.shape[1], pixels.shape[0])
         if not number:
             raise UserError(f"video {self.name} has no frame that can be read")

@@ -109,7 +109,7 @@ def test_pictures_of_a_folder_are_drawn_and_written_down(run: Run) -> None:
     save("in/10.png", spot(200, 50))
     save("in/9.png", spot(100, 150))
     done = run("in")
-    assert (done.status, done.out) == (0, f"2 people in 2 pictures: {done.folder}\n")
+    assert (done.status, done.out) == (0, f"people: 2, pictures: 2, all in {done.folder}\n")
     np.testing.assert_allclose(done.places, [[100, 150], [200, 50]], atol=NEAR)
     first = done.results[0]
     assert (first["image_id"], first["file_name"], first["joints"]) == (9, "in/9.png", list(COCO.joints))

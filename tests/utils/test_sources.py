@@ -90,6 +90,14 @@ def test_the_rate_of_an_uneven_video_misses_no_frame() -> None:
     assert Video(path).rate == pytest.approx(RATE / 40, rel=0.01)
 
 
+def test_a_time_far_off_is_a_mistake_of_the_file() -> None:
+    path = write_clip(Path("a.mp4"), moving(6))
+    set_times(path, [1, 1, 1_000_000, 1, 1, 1])
+    video = Video(path)
+    times = np.array([frame.seconds for frame in video.frames()])
+    np.testing.assert_allclose(times, np.arange(6) / video.rate, atol=1e-3)
+
+
 def test_a_video_without_times_goes_on_at_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_clip(Path("a.mp4"), moving(4))
     monkeypatch.setattr(sources, "_timed", lambda capture: ((0.0, image) for image in moving(4)))
