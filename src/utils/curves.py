@@ -445,7 +445,7 @@ def _scale_axes(panel: "Axes", values: list[float], by: str, share: bool) -> Non
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     if by not in ("minute", "hour"):
-        panel.xaxis.set_major_locator(MaxNLocator(7, integer=True))
+        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     if by == "step":
         panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1000:g}k" if x else "0"))
     if share:
