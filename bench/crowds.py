@@ -25,7 +25,7 @@ RUN = """--arch hg-ae --feats 8 --network increase=4 --stacks 2 --depth 1 --inpu
          --amp none --synth-size 24 5 --batch-size 4 --epochs 1 --optimizer sgd --lr 0.05 --pull-weight 0.1
          --push-weight 0.1 --log-every 1 --skip-bad-images --device cpu""".split()
 TINY = 1e-300  # what is 0 in one run must be 0 in the other
-PATIENCE = 120.0, 0.5  # seconds, and for each step: what takes longer hangs
+PATIENCE = 600.0, 1.0  # seconds, and for each step: what takes longer hangs
 
 
 class Outcome(NamedTuple):

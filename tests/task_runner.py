@@ -33,7 +33,7 @@ def main_of(script: str) -> Callable[[list[str]], None]:
     return load_script(ROOT / script).main
 
 
-def run_script(script: str, *argv: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def run_script(script: str, *argv: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
     """Run a script as a user does, from its folder; stdout and stderr are captured."""
     path = ROOT / script
     return subprocess.run(

@@ -38,7 +38,7 @@ def run(folder: Path, *argv: str, **environment: str) -> subprocess.CompletedPro
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
 
 

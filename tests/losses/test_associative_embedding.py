@@ -406,12 +406,12 @@ def test_two_processes_do_not_hang_and_learn_what_one_learns(ae_form, tmp_path):
     extension: ModuleType | None = AE.choose().module
     arguments = (tmp_path, extension and extension.__file__, STEPS)
     processes = torch.multiprocessing.spawn(train_as_one_of_two, arguments, WORLD, join=False)
-    deadline = time.monotonic() + 120 + STEPS * 0.5
+    deadline = time.monotonic() + 600 + STEPS
     while not processes.join(timeout=1):
         if time.monotonic() > deadline:
             for process in processes.processes:
                 process.kill()
-            pytest.fail(f"the two processes hang: {STEPS} steps take more than two minutes and 0.5 s a step")
+            pytest.fail(f"the two processes hang: {STEPS} steps take more than ten minutes and 1 s a step")
     both = torch.stack([torch.load(tmp_path / f"losses{rank}.pt") for rank in range(WORLD)])
     alone = train(tiny_network(), slice(None), STEPS)
     # float64, the same numbers added in another order

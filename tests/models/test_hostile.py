@@ -30,7 +30,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         for name, content in files.items():
             (folder / f"{group} {name.replace('/', ' ')}.pth").write_bytes(content)
     command = [sys.executable, "-m", "tests.models.hostile", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1]) | {"ran": (folder / "mark").exists()}
 
