@@ -1,7 +1,6 @@
 """The figure and the table of runs: right values, logs in any state, one line for what is wrong."""
 
 import csv
-import importlib.util
 import json
 import subprocess
 import sys
@@ -9,7 +8,6 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -17,19 +15,12 @@ import numpy as np
 import pytest
 
 from src.utils import curves
+from tests.task_runner import load_script
 
 PATH = Path(__file__).resolve().parents[2] / "tools" / "compare.py"
 
 
-def _import() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("compare", PATH)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-compare = _import()
+compare = load_script(PATH)
 
 
 def row(epoch: int, accuracy: float | str, **more: Any) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The command that finds people: right places, whole files however it ends, clear words."""
 
 import csv
-import importlib.util
 import io
 import json
 import os
@@ -9,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -23,6 +21,7 @@ from src import pose
 from src.datasets.skeletons import COCO, LSP
 from src.utils import growing, prediction, sources, window
 from tests.clips import RATE, model, moving, set_times, spot, turn, write_clip
+from tests.task_runner import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
 PATH = ROOT / "tools" / "predict.py"
@@ -30,15 +29,7 @@ PATH = ROOT / "tools" / "predict.py"
 NEAR = 1.5  # pixels: JPEG, video and the network's smaller picture blur the spot
 
 
-def _import() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("predict", PATH)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-predict = _import()
+predict = load_script(PATH)
 
 
 class Outcome:
