@@ -89,6 +89,8 @@ class StackedHourglass(Stacked):
     depth: how many times an hourglass halves its map; the image side is a multiple of 4 * 2^depth
         (`src.models.check_input`).
     stem_feats: width of the stem's second residual: 128 in the authors' code, 256 in pytorch-pose.
+    stem_width: width of its first convolution, half that of its first residual: 64 everywhere. Where `feats`
+        are few, the stem takes most of the time, and a narrower one nearly halves it.
     tag_dim: maps of tags for each joint, which follow the heatmaps (associative embedding).
     sigmoid: whether the heatmaps are probabilities.
 
@@ -103,16 +105,19 @@ class StackedHourglass(Stacked):
         modules: int = 1,
         depth: int = 4,
         stem_feats: int = 128,
+        stem_width: int = 64,
         tag_dim: int = 0,
         sigmoid: bool = False,
     ) -> None:
         sizes = {"num_joints": num_joints, "stacks": stacks, "modules": modules, "depth": depth}
-        for name, size in [*sizes.items(), ("feats", feats // 2), ("stem_feats", stem_feats // 2)]:
+        halves = {"feats": feats // 2, "stem_feats": stem_feats // 2}
+        for name, size in {**sizes, "stem_width": stem_width, **halves}.items():
             if size < 1:
                 raise UserError(f"hg: {name} is too small; every size is at least 1, and widths at least 2")
         hourglasses = (hourglass_stack(feats, modules, depth) for _ in range(stacks))
         outputs, sigmoids = num_joints * (1 + tag_dim), num_joints if sigmoid else 0
-        super().__init__(Stem(feats, stem_feats), hourglasses, feats, outputs, sigmoids=sigmoids)
+        stem = Stem(feats, stem_feats, stem_width)
+        super().__init__(stem, hourglasses, feats, outputs, sigmoids=sigmoids)
 
 
 def hourglass_stack(feats: int, modules: int, depth: int) -> nn.Sequential:

@@ -154,20 +154,21 @@ def residuals(feats: int, modules: int) -> nn.Sequential:
 class Stem(nn.Module):
     """From the image to a quarter of its size.
 
-    The width does not shrink with `feats`: it is 64, 128 and `middle` before the last residual.
+    Its widths do not shrink with `feats`: they are `width`, twice that, and `middle` before the last residual.
+    In small networks it takes most of the time, since its maps are the largest.
 
     block: makes the residuals.
     """
 
-    def __init__(self, feats: int, middle: int = 128, block: Block = Residual) -> None:
+    def __init__(self, feats: int, middle: int = 128, width: int = 64, block: Block = Residual) -> None:
         super().__init__()
-        self.entry = ConvNormReLU(3, 64, kernel=7, stride=2)
-        self.residual1 = block(64, 128)
-        self.residual2 = block(128, middle)
+        self.entry = ConvNormReLU(3, width, kernel=7, stride=2)
+        self.residual1 = block(width, 2 * width)
+        self.residual2 = block(2 * width, middle)
         self.residual3 = block(middle, feats)
 
     def forward(self, images: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, feats, H/4, W/4)
-        x = self.residual1(self.entry(images))  # (B, 128, H/2, W/2)
+        x = self.residual1(self.entry(images))  # (B, 2 * width, H/2, W/2)
         x = F.max_pool2d(x, 2)
         return self.residual3(self.residual2(x))
 

@@ -33,6 +33,7 @@ SIZES = [
     ({"stacks": 8, "stem_feats": 256}, 16, 256, 25_594_624, 28_094_496_768),
     ({"stacks": 1, "feats": 32}, 16, 64, 182_032, 87_225_088),
     ({"stacks": 2, "feats": 32}, 16, 64, 234_560, 90_564_096),
+    ({"stacks": 1, "feats": 32, "stem_width": 32, "stem_feats": 64}, 16, 64, 90_320, 27_357_952),
 ]
 
 
@@ -171,7 +172,8 @@ def test_activations_are_not_kept():
 
 
 @pytest.mark.parametrize(
-    "name, size", [("stacks", 0), ("feats", 1), ("modules", 0), ("depth", 0), ("stem_feats", 0)]
+    "name, size",
+    [("stacks", 0), ("feats", 1), ("modules", 0), ("depth", 0), ("stem_feats", 0), ("stem_width", 0)],
 )
 def test_impossible_sizes_are_named(name, size):
     with pytest.raises(UserError, match=name):
