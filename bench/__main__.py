@@ -26,6 +26,7 @@ MODULES = {
     "startup": "commands until they answer",
     "sample": "a training sample, from file to target",
     "scenes": "a multi-person training sample",
+    "drawn": "drawn people, and those from a bank, by the number of processes",
     "associative": "the loss of associative embedding",
     "decoding": "people from heatmaps and tags, average precision",
     "branches": "pyramids and attention, against loops over modules",

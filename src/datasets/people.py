@@ -46,8 +46,7 @@ def _open(
     if dataset == "synth":
         from src.datasets.synth import SynthPeople
 
-        size = options.synth_size[0] if split == "train" else options.synth_size[1]
-        return SynthPeople(split, size, skeleton or MPII, resolution, options.synth_poses)
+        return SynthPeople(split, *_drawings(options, split, skeleton or MPII, resolution))
     own = {
         argument: getattr(options, option)
         for argument, option in _OWN.get(dataset, {}).items()
@@ -61,6 +60,14 @@ def _open(
         skeleton=None if keep else skeleton,
         **own,
     )
+
+
+def _drawings(
+    options: Namespace, split: str, skeleton: Skeleton, resolution: int
+) -> tuple[int, Skeleton, int, str, Path | None]:
+    """What synthetic people and scenes are made with: how many, their joints, and how they are drawn."""
+    size = options.synth_size[0] if split == "train" else options.synth_size[1]
+    return size, skeleton, resolution, options.synth_poses, getattr(options, "synth_bank", None)
 
 
 # Arguments that one reader alone has, and the options that they come from, where a task has these.
@@ -88,8 +95,7 @@ def open_scenes(
     if options.dataset == "synth":
         from src.datasets.synth import SynthScenes
 
-        size = options.synth_size[0] if split == "train" else options.synth_size[1]
-        return SynthScenes(split, size, skeleton or COCO, resolution, options.synth_poses)
+        return SynthScenes(split, *_drawings(options, split, skeleton or COCO, resolution))
     from src.datasets.coco import COCO as RELEASE
     from src.datasets.coco import read_scenes
 

@@ -26,7 +26,7 @@ from src.datasets.synth.body import (
     sample_build,
 )
 from src.datasets.synth.camera import FACING, Camera
-from src.datasets.synth.figure import Body, dress
+from src.datasets.synth.figure import Body, dress, sample_body
 from src.datasets.synth.poses import BASES, sample_pose
 from src.datasets.synth.render import Drawing, Layer, Light, draw, lay_over
 from src.datasets.synth.rotation import IDENTITY, X, Y, Z, blend, matrix, spin
@@ -402,6 +402,19 @@ def test_upright_people_stand_before_the_camera() -> None:
     assert (visible > OUTSIDE).all()
     left, right = (joints[:, MPII.index(f"{side} shoulder"), 0] for side in ("left", "right"))
     assert (left > right).mean() > 0.9  # a twisted trunk may turn a few
+
+
+def test_acrobats_are_upside_down_more_often() -> None:
+    """A seventh of all poses has the neck below the pelvis, of acrobats nearly a third."""
+
+    def inverted(poses: str) -> float:
+        rng = np.random.default_rng(0)
+        bodies = [sample_body(rng, poses) for _ in range(300)]
+        neck, pelvis = (LANDMARK_NAMES.index(name) for name in ("neck", "pelvis"))
+        return float(np.mean([body.points[neck, 1] < body.points[pelvis, 1] for body in bodies]))
+
+    assert inverted("upright") == 0
+    assert 0.05 < inverted("all") < 0.2 < inverted("acrobatic") < 0.4  # the deviation of each is about 0.025
 
 
 def test_unknown_poses_are_refused() -> None:

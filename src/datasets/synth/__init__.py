@@ -1,4 +1,11 @@
-"""Synthetic people, drawn on the fly: one articulated 3-D body, dressed, posed, photographed, labelled."""
+"""Synthetic people, drawn on the fly: one articulated 3-D body, dressed, posed, photographed, labelled.
+
+A bank (src/datasets/synth/bank.py) keeps what was drawn.
+"""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -7,13 +14,16 @@ from src.datasets.images import Picture
 from src.datasets.outlines import bounds
 from src.datasets.scene_annotations import Scene, SceneAnnotations, record_scenes
 from src.datasets.skeletons import Skeleton
+from src.datasets.synth.bank import Bank
 from src.datasets.synth.body import LANDMARK_NAMES
 from src.datasets.synth.group import MOST, sample_count, sample_group
-from src.datasets.synth.scene import EXTRAS, OUTSIDE, VISIBLE, sample_scene
+from src.datasets.synth.parts import ALL_PARTS, Parts
+from src.datasets.synth.poses import POSES
+from src.datasets.synth.scene import EXTRAS, OUTSIDE, VISIBLE, Rendering, picture_side, sample_scene
+from src.datasets.synth.scene import Scene as Drawn
 from src.errors import UserError, suggest
 
 SPLITS = ("train", "valid", "test")
-POSES = ("all", "upright")
 ENLARGE = 1.25  # the box of a crop over the reference box
 JOINT_BOX = 1.1  # the reference box over the longest side of the box around the labelled joints
 HEAD_SIZE = 0.6  # of the diagonal of the head box: the length that PCKh divides by
@@ -22,11 +32,22 @@ _PERSON_PIXELS = 200.0
 _SEED = 20111
 
 
-class _Synth:
-    """`size` samples of a split; no files, and nothing to download."""
+class _Synth(ABC):
+    """`size` samples of a split; no files but those of a bank, and nothing to download."""
+
+    kind: ClassVar[str]
+    most: ClassVar[int]  # people in a picture
+    keeps_shown: ClassVar[bool]  # whether samples need what each pixel shows
 
     def __init__(
-        self, split: str, size: int, skeleton: Skeleton, resolution: int = 256, poses: str = "all"
+        self,
+        split: str,
+        size: int,
+        skeleton: Skeleton,
+        resolution: int = 256,
+        poses: str = "all",
+        bank: Path | None = None,
+        parts: Parts = ALL_PARTS,
     ) -> None:
         if split not in SPLITS:
             raise UserError(
@@ -42,18 +63,36 @@ class _Synth:
         self.name = f"synth {split}"
         self.skeleton = skeleton
         self.resolution = resolution
-        self._upright = poses == "upright"
+        self.parts = parts
+        self._poses = poses
         self._size = size
         self._split = SPLITS.index(split)
         self._joints = [LANDMARK_NAMES.index(joint) for joint in skeleton.joints]
+        name = "-".join([self.kind, split, poses, *str(parts).split()])
+        self._bank = None if bank is None else Bank(bank, name, size, self.side, self.most, self.keeps_shown)
 
     def __len__(self) -> int:
         return self._size
 
-    def _random(self, index: int, stream: int) -> np.random.Generator:
-        """The random state of a sample for one purpose. Raises IndexError outside 0 … len - 1."""
+    @property
+    @abstractmethod
+    def side(self) -> int:
+        """Of the pictures, in pixels."""
+
+    @abstractmethod
+    def _drawn(self, index: int) -> Drawn:
+        """The scene of a sample, still to be rendered."""
+
+    def _rendering(self, index: int) -> Rendering:
+        """Sample `index` as it is drawn, now or earlier. Raises IndexError outside 0 … len - 1."""
         if not 0 <= index < self._size:
             raise IndexError(f"{self.name} has {self._size} samples; there is no number {index}")
+        if self._bank is None:
+            return self._drawn(index).render()
+        return self._bank.rendering(index, lambda: self._drawn(index).render())
+
+    def _random(self, index: int, stream: int) -> np.random.Generator:
+        """The random state of a sample for one purpose."""
         return np.random.default_rng((_SEED, self._split, index, stream))
 
 
@@ -62,15 +101,24 @@ class SynthPeople(_Synth):
 
     Person i depends on (split, i, resolution, poses) alone: on every machine the same joints, and with the
     same versions of the libraries the same pixels. resolution: of the crops they are meant for; pictures are
-    an eighth larger. poses: "upright" for people who stand, walk or run, seen whole and from the front, which
-    is learnt sooner. All skeletons are read off the same bodies. norm is that of PCKh for MPII's joints, else
-    NaN.
+    an eighth larger. poses: of src/datasets/synth/poses.py; upright people are seen whole and from the front,
+    and learnt sooner. All skeletons are read off the same bodies. norm is that of PCKh for MPII's joints,
+    else NaN. bank: a folder where drawings are kept, each when it is drawn first. parts: what is drawn.
     """
 
-    def person(self, index: int) -> Person:
-        """Person `index`, drawn anew each time. Raises IndexError outside 0 … len - 1."""
+    kind, most, keeps_shown = "people", 1, False
+
+    @property
+    def side(self) -> int:
+        return picture_side(self.resolution)
+
+    def _drawn(self, index: int) -> Drawn:
         geometry, look = self._random(index, 0), self._random(index, 1)
-        picture, (labels,), _ = sample_scene(geometry, look, self.resolution, self._upright).render()
+        return sample_scene(geometry, look, self.resolution, self._poses, self.parts)
+
+    def person(self, index: int) -> Person:
+        """Person `index`. Raises IndexError outside 0 … len - 1."""
+        picture, (labels,), _ = self._rendering(index)
         points, visible = labels.points[self._joints], labels.visible[self._joints]
         labelled = points[visible > OUTSIDE]
         low, high = labelled.min(0), labelled.max(0)
@@ -94,13 +142,22 @@ class SynthScenes(_Synth):
     what is seen of a person. Who is hardly seen, and the small people who fill scenes, are ignored.
     """
 
+    kind, most, keeps_shown = "scenes", MOST, True
+
     _last_truth: tuple[list[int], SceneAnnotations] | None = None
 
-    def scene(self, index: int) -> Scene:
-        """Scene `index`, drawn anew each time. Raises IndexError outside 0 … len - 1."""
+    @property
+    def side(self) -> int:
+        return self.resolution
+
+    def _drawn(self, index: int) -> Drawn:
         geometry, look = self._random(index, 2), self._random(index, 3)
-        side = self.resolution
-        picture, labels, shown = sample_group(geometry, look, side, self._upright).render()
+        return sample_group(geometry, look, self.side, self._poses, self.parts)
+
+    def scene(self, index: int) -> Scene:
+        """Scene `index`. Raises IndexError outside 0 … len - 1."""
+        side = self.side
+        picture, labels, shown = self._rendering(index)
         joints = np.stack([person.points[self._joints] for person in labels])
         visible = np.stack([person.visible[self._joints] for person in labels])
         areas = np.bincount(shown.ravel(), minlength=EXTRAS + 1)

@@ -9,7 +9,7 @@ import numpy as np
 from src.datasets import affine
 from src.datasets.annotations import Person
 from src.datasets.skeletons import SKELETONS, Skeleton
-from src.datasets.synth import SPLITS, SynthPeople
+from src.datasets.synth import POSES, SPLITS, SynthPeople
 
 _LEFT, _RIGHT, _MIDDLE = (60, 140, 255), (255, 90, 60), (90, 220, 90)
 
@@ -21,13 +21,13 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first of them")
     parser.add_argument("--columns", type=int, default=8)
     parser.add_argument("--split", choices=SPLITS, default="train")
+    parser.add_argument("--poses", choices=POSES, default="all")
     parser.add_argument("--resolution", type=int, default=256, help="pixels of a crop")
     parser.add_argument("--skeleton", choices=list(SKELETONS), default="mpii")
     parser.add_argument("--joints", action="store_true", help="draw the joints; hollow: hidden")
     options = parser.parse_args()
-    people = SynthPeople(
-        options.split, options.first + options.count, SKELETONS[options.skeleton], options.resolution
-    )
+    skeleton, size = SKELETONS[options.skeleton], options.first + options.count
+    people = SynthPeople(options.split, size, skeleton, options.resolution, options.poses)
     crops = []
     for index in range(options.first, options.first + options.count):
         crops.append(_crop(people.person(index), people.skeleton, options.resolution, options.joints))

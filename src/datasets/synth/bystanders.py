@@ -20,7 +20,7 @@ _NO_POINTS = (np.zeros((0, 3)), np.zeros(0))
 def _bystander(number: int) -> Layer:
     """Person `number` of the pool; depends on nothing but the number."""
     rng = np.random.default_rng((_SEED, number))
-    body = sample_body(rng, upright=number % 6 > 0)
+    body = sample_body(rng, "upright" if number % 6 else "all")
     quads = dress(rng, body)
     view = matrix(spin(spin(IDENTITY, X, rng.normal(4, 4)), Y, rng.uniform(0, 360)))
     turned = FACING @ view

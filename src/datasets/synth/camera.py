@@ -37,19 +37,23 @@ class Camera:
         return replace(self, focal=focal, center=center)
 
 
-def sample_camera(rng: np.random.Generator, target: np.ndarray, facing: bool = False) -> Camera:
+def sample_camera(rng: np.random.Generator, target: np.ndarray, poses: str = "all") -> Camera:
     """A camera at random that looks at `target` (3,) from any side; the focal length is 1, the centre 0.
 
-    Mostly level, from the height of the chest or the eyes; a fifth from far above or below; some rolled. With
-    `facing` all are level and stand before the person, up to 60 degrees to the side.
+    Mostly level, from the height of the chest or the eyes; a fifth from far above or below; some rolled. All
+    cameras of upright people are level and stand before them, up to 60 degrees to the side; most of those of
+    acrobats stand before them, too.
     """
+    upright = poses == "upright"
     yaw, high_draw, roll_draw = rng.uniform(0, 360), rng.random(), rng.random()
     level, steep, distance = rng.normal(6, 13), rng.uniform(-35, 65), rng.uniform(2.6, 8)
     slight, tilted = rng.normal(0, 4), rng.uniform(-35, 35)
-    pitch = level if facing or high_draw < 0.82 else steep
-    roll = slight + (tilted if not facing and roll_draw < 0.25 else 0.0)
-    if facing:
+    pitch = level if upright or high_draw < 0.82 else steep
+    roll = slight + (tilted if not upright and roll_draw < 0.25 else 0.0)
+    if upright:
         yaw = (yaw - 180) / 3
+    elif poses == "acrobatic":
+        yaw = 180 * np.sign(yaw - 180) * abs(yaw / 180 - 1) ** 2
     turned = matrix(spin(IDENTITY, Z, roll)) @ FACING @ matrix(spin(spin(IDENTITY, X, pitch), Y, yaw))
     offset = np.array([0, 0, distance]) - turned @ target
     return Camera(turned, offset, 1.0, np.zeros(2), float(pitch), float(roll))

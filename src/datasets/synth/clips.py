@@ -19,7 +19,6 @@ import numpy as np
 
 from src.datasets.files import save_mat
 from src.datasets.skeletons import PENN
-from src.datasets.synth import POSES
 from src.datasets.synth.body import LANDMARK_NAMES, sample_build, turned_frames
 from src.datasets.synth.camera import Camera, sample_camera
 from src.datasets.synth.figure import Body, dress
@@ -44,16 +43,16 @@ Frame = tuple[np.ndarray, Labels]
 def render_clip(number: int, count: int, side: int, poses: str) -> Iterator[Frame]:
     """The frames (side, side, 3) uint8 RGB of clip `number`, with what labels say about each.
 
-    They depend on the arguments alone. poses: of POSES.
+    They depend on the arguments alone.
     """
-    geometry, upright = _random(number, 0), poses == "upright"
+    geometry = _random(number, 0)
     build = sample_build(geometry)
-    first, last = (sample_pose(geometry, build, upright).turns for _ in range(2))
+    first, last = (sample_pose(geometry, build, poses).turns for _ in range(2))
     shares = np.linspace(0, 1, count)
     turns = (blend(first, last, np.full(len(first), share)) for share in shares)
     bodies = [Body(build, turned_frames(each, build)) for each in turns]
     standing = np.concatenate([body.points - _ground(body) for body in bodies])
-    camera = sample_camera(geometry, (standing.min(0) + standing.max(0)) / 2, facing=upright)
+    camera = sample_camera(geometry, (standing.min(0) + standing.max(0)) / 2, poses)
     camera = framed(geometry, camera, standing, side, cut_off=0.0)
     for body in bodies:
         actor = Actor(body, dress(_random(number, 1), body), _before(camera, body))
@@ -108,7 +107,7 @@ def write_clips(folder: Path, clips: int, frames: int, side: int) -> Path:
     with appearing(target) as part, Progress("clips", clips) as progress:
         (part / "labels").mkdir()
         for number in range(1, clips + 1):
-            poses = POSES[2 * number <= clips]
+            poses = "upright" if 2 * number <= clips else "all"
             labels = []
             pictures = writable_folder(part / "frames" / f"{number:04}")
             for place, (picture, label) in enumerate(render_clip(number, frames, side, poses), start=1):

@@ -9,6 +9,7 @@ import numpy as np
 from src.datasets.synth.body import BONE, SIDES, Build, Frames, landmarks, sample_build
 from src.datasets.synth.clothes import CLOTH, Garment, Material, Outfit, sample_outfit
 from src.datasets.synth.head import face, head_bulge, head_materials, loose_hair
+from src.datasets.synth.parts import ALL_PARTS, Parts
 from src.datasets.synth.poses import sample_pose
 from src.datasets.synth.surface import (
     ARM,
@@ -57,10 +58,10 @@ class Body:
         return landmarks(self.frames, self.build)
 
 
-def sample_body(rng: np.random.Generator, upright: bool = False) -> Body:
+def sample_body(rng: np.random.Generator, poses: str = "all") -> Body:
     """A body at random in a pose at random, or in one of standing, walking and running people."""
     build = sample_build(rng)
-    return Body(build, sample_pose(rng, build, upright))
+    return Body(build, sample_pose(rng, build, poses))
 
 
 class _Part(NamedTuple):
@@ -71,8 +72,8 @@ class _Part(NamedTuple):
     lengths: list[int]
 
 
-def dress(rng: np.random.Generator, body: Body) -> Quads:
-    """A body with a skin and clothes at random."""
+def dress(rng: np.random.Generator, body: Body, drawn: Parts = ALL_PARTS) -> Quads:
+    """A body with a skin and clothes at random; drawn: with or without a face, hair, and texture of cloth."""
     build, frames = body.build, body.frames
     outfit = sample_outfit(rng, build)
     parts = [_chains(build, outfit, frames), _ends(rng, build, outfit, frames)]
@@ -82,7 +83,7 @@ def dress(rng: np.random.Generator, body: Body) -> Quads:
     if outfit.skirt:
         skirt = _skirt(rng, build, outfit, frames)
         parts.append(_Part(skirt, [Material.BOTTOM] * _SKIRT_RINGS, [_SKIRT_RINGS]))
-    return _quads(rng, body, outfit, parts)
+    return _quads(rng, body, outfit, parts, drawn)
 
 
 # --------------------------------------------------------------------------------------- trunk and limbs
@@ -214,20 +215,25 @@ _HERE, _NEXT = np.arange(RING), (np.arange(RING) + 1) % RING
 _BAND = np.stack([_HERE, _NEXT, _NEXT + RING, _HERE + RING], axis=-1)  # corners of the quads below a ring
 
 
-def _quads(rng: np.random.Generator, body: Body, outfit: Outfit, parts: list[_Part]) -> Quads:
-    """The bands between neighbouring rings, and the face."""
+def _quads(rng: np.random.Generator, body: Body, outfit: Outfit, parts: list[_Part], drawn: Parts) -> Quads:
+    """The bands between neighbouring rings, and the face; what is not drawn has its random numbers, too."""
     rings = join([part.rings for part in parts])
     ring_material = np.concatenate([part.material for part in parts])
     lengths = [length for part in parts for length in part.lengths]
     first_of_head = len(parts[0].material)
     head = slice(first_of_head, first_of_head + len(HEAD))
-    bulge = 1 + _folds(rng, outfit, ring_material)
+    folds, hairdo = _folds(rng, outfit, ring_material), head_bulge(rng, outfit)
+    bulge = 1 + drawn.cloth * folds
     bulge[_TRUNK_RINGS] *= _trunk_relief(body.build)
-    bulge[head] *= head_bulge(rng, outfit)
+    bulge[head] *= hairdo if drawn.head else 1
     above = np.delete(np.arange(len(ring_material)), np.cumsum(lengths) - 1)  # rings with another one below
     material = _materials(outfit, ring_material, above, head)
+    if not drawn.head:
+        material[(above >= head.start) & (above < head.stop)] = Material.SKIN
     bands = (above[:, None, None] * RING + _BAND).reshape(-1, 4)
     color = _colors(rng, outfit, material, above)
+    if not drawn.cloth:
+        color = outfit.palette[material].reshape(-1, 3)
 
     face_corners, face_color = face(body.build, outfit, body.frames)
     face_numbers = len(ring_material) * RING + np.arange(4 * len(face_corners)).reshape(-1, 4)
@@ -237,13 +243,19 @@ def _quads(rng: np.random.Generator, body: Body, outfit: Outfit, parts: list[_Pa
     if outfit.skirt:  # the last bands
         skirt = slice(len(bands) - (_SKIRT_RINGS - 1) * RING, len(bands))
         lift[skirt], two_sided[skirt] = _SKIRT_LIFT, True
-    return Quads(
+    quads = Quads(
         np.concatenate([rings.vertices(bulge).reshape(-1, 3), face_corners.reshape(-1, 3)]),
         np.concatenate([bands, face_numbers]),
         np.concatenate([color, face_color]),
         lift,
         two_sided,
     )
+    if drawn.head:
+        return quads
+    bald = np.append(
+        np.repeat(ring_material[above] != Material.HAIR, RING), np.zeros(len(face_corners), bool)
+    )
+    return Quads(quads.vertices, *(field[bald] for field in quads[1:]))
 
 
 def _materials(outfit: Outfit, ring_material: np.ndarray, above: np.ndarray, head: slice) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 
 from src.datasets.synth.camera import Camera, sample_camera
 from src.datasets.synth.figure import Body, dress, sample_body
+from src.datasets.synth.parts import ALL_PARTS, Parts
 from src.datasets.synth.rotation import IDENTITY, Y, matrix, spin
 from src.datasets.synth.scene import Actor, Scene
 
@@ -23,17 +24,22 @@ def sample_count(geometry: np.random.Generator) -> int:
 
 
 def sample_group(
-    geometry: np.random.Generator, look: np.random.Generator, side: int, upright: bool = False
+    geometry: np.random.Generator,
+    look: np.random.Generator,
+    side: int,
+    poses: str = "all",
+    parts: Parts = ALL_PARTS,
 ) -> Scene:
     """A scene of one to MOST people. All that joints depend on comes from `geometry`; `side`: pixels.
 
-    upright: they stand, walk or run, and face the camera.
+    poses: upright people face the camera. parts: what is drawn.
     """
-    bodies = [sample_body(geometry, upright) for _ in range(sample_count(geometry))]
+    bodies = [sample_body(geometry, poses) for _ in range(sample_count(geometry))]
     places = _places(geometry, len(bodies))
-    turns = geometry.uniform(-25, 25, len(bodies)) if upright else geometry.uniform(0, 360, len(bodies))
+    sides = (-25, 25) if poses == "upright" else (0, 360)
+    turns = geometry.uniform(*sides, len(bodies))
     target = np.array([0.0, np.mean([body.points[:, 1].mean() - _ground(body) for body in bodies]), 0.0])
-    camera = sample_camera(geometry, target, facing=upright)
+    camera = sample_camera(geometry, target, poses)
     back = np.array(
         [0.0, 0.0, np.linalg.norm(places, axis=1).max()]
     )  # nobody comes nearer than one would alone
@@ -41,11 +47,11 @@ def sample_group(
     views = [_standing(camera, body, *each) for body, *each in zip(bodies, places, turns, strict=True)]
     focal, center = _frame(geometry, views, bodies, side)
     actors = [
-        Actor(body, dress(look, body), view.framed(focal, center))
+        Actor(body, dress(look, body, parts), view.framed(focal, center))
         for body, view in zip(bodies, views, strict=True)
     ]
     actors.sort(key=lambda actor: -float(actor.camera.see(actor.body.points)[:, 2].mean()))
-    return Scene(tuple(actors), side, geometry, look)
+    return Scene(tuple(actors), side, geometry, look, parts)
 
 
 def _ground(body: Body) -> float:

@@ -1,4 +1,8 @@
-"""Poses at random: variations of some forty base poses, and a share of anything that joints allow."""
+"""Poses at random: variations of some forty base poses, and a share of anything that joints allow.
+
+There are three sets of them: "all"; "upright", who stand, walk or run; and "acrobatic", in which people jump,
+crouch, lie, and stand on their hands as often as in pictures of sports and parkour.
+"""
 
 from typing import NamedTuple
 
@@ -84,20 +88,21 @@ _UPRIGHT = (
     base(4, limb(lift=45, swing=-70, elbow=85, flex=20, knee=15),
          limb(lift=45, swing=82, elbow=90, flex=-5, knee=100, point=25), pitch=12),
 )  # fmt: skip
-_OTHERS = (
-    # sitting and kneeling
+_SEATED = (  # or on their knees
     base(5, limb(lift=25, swing=65, elbow=60, flex=86, knee=85, spread=8)),
     base(2, limb(lift=25, swing=60, elbow=70, flex=86, knee=30, spread=10)),
     base(2, limb(lift=40, swing=65, elbow=60, flex=100, spread=35, knee=125, thigh_twist=-20)),
     base(3, limb(lift=55, swing=35, elbow=60, flex=2, knee=102),
          limb(lift=35, swing=45, elbow=60, flex=86, knee=90)),
-    # crouching, bending, lunging
+)  # fmt: skip
+_BENT = (  # crouching, bending, lunging
     base(5, limb(lift=50, swing=80, elbow=50, flex=108, knee=118, spread=15), pitch=22, bend=32),
     base(3, limb(lift=45, swing=80, elbow=55, flex=70, knee=70, spread=15), pitch=26, bend=20),
     base(4, limb(lift=80, swing=85, elbow=15, flex=78, knee=15), pitch=55, bend=42),
     base(4, limb(lift=75, swing=70, elbow=40, flex=85, knee=82, spread=10),
          limb(lift=55, swing=-15, elbow=40, flex=-18, knee=22, point=20)),
-    # jumping
+)  # fmt: skip
+_JUMPING = (
     base(4, limb(lift=140, swing=40, elbow=25, flex=55, knee=85, spread=12, point=25),
          root_spread=(15, 12)),
     base(3, limb(lift=138, swing=20, elbow=20, flex=10, knee=35, spread=22, point=30),
@@ -106,7 +111,8 @@ _OTHERS = (
     base(3, limb(lift=105, swing=15, elbow=14, flex=78, spread=20, knee=12, point=35),
          limb(lift=105, swing=10, elbow=14, flex=-24, spread=8, knee=18, point=35),
          spread=1.2, root_spread=(12, 12)),
-    # sports
+)  # fmt: skip
+_PLAYING = (  # kicks, throws, strokes, a punch
     base(3, limb(lift=50, swing=40, elbow=70, flex=88, knee=25, spread=12, point=30),
          limb(lift=50, swing=20, elbow=75, flex=0, knee=14), pitch=-10, spread=1.2),
     base(3, limb(lift=60, swing=20, elbow=70, flex=30, knee=25, spread=68),
@@ -121,7 +127,8 @@ _OTHERS = (
          limb(lift=60, swing=60, elbow=45, flex=-5, knee=20), lean=10, twist=-15),
     base(3, limb(lift=150, swing=40, elbow=40, flex=66, knee=85, spread=32, thigh_twist=-20),
          limb(lift=140, swing=40, elbow=55, flex=20, knee=30, spread=22), spread=1.2),
-    # lying, on all fours
+)  # fmt: skip
+_LYING = (  # or on all fours
     base(3, limb(lift=55, swing=30, elbow=40, flex=12, knee=20), pitch=-88, root_spread=(14, 24),
          spread=1.6),
     base(3, limb(lift=85, swing=30, elbow=60, flex=12, knee=22), pitch=88, nod=-20, root_spread=(14, 24),
@@ -130,7 +137,8 @@ _OTHERS = (
     base(2, limb(lift=83, swing=88, elbow=25, flex=88, knee=88), pitch=80, nod=-15, spread=0.8),
     base(2, limb(lift=160, swing=60, elbow=12, flex=-22, knee=65),
          pitch=-98, bend=-38, nod=-28, spread=0.8),
-    # hand-stands, cartwheels, somersaults
+)  # fmt: skip
+_INVERTED = (  # hand-stands, cartwheels, somersaults
     base(5, limb(lift=168, swing=40, elbow=10, flex=6, knee=12, spread=8, point=35),
          pitch=180, bend=-8, nod=-25, root_spread=_UPSIDE, spread=1.2),
     base(3, limb(lift=164, swing=30, elbow=10, flex=58, knee=22, spread=18, point=30),
@@ -144,19 +152,28 @@ _OTHERS = (
     base(3, limb(lift=110, swing=55, elbow=25, flex=30, knee=30, spread=14, point=25),
          root_spread=_ANYHOW, spread=1.7),
 )  # fmt: skip
-BASES = _UPRIGHT + _OTHERS
-_CUMULATIVE = np.cumsum([pose.weight for pose in BASES])
+_KINDS = (_UPRIGHT, _SEATED, _BENT, _JUMPING, _PLAYING, _LYING, _INVERTED)
+BASES = tuple(basis for kind in _KINDS for basis in kind)
+_FACTORS: dict[str, tuple[float, ...]] = {  # of the weights of each kind
+    "all": (1, 1, 1, 1, 1, 1, 1),
+    "upright": (1, 0, 0, 0, 0, 0, 0),
+    "acrobatic": (0.25, 1.5, 2.5, 4, 1.5, 3, 5),
+}
+POSES = tuple(_FACTORS)
+_CUMULATIVE = {
+    name: np.cumsum(
+        [factor * basis.weight for factor, kind in zip(factors, _KINDS, strict=True) for basis in kind]
+    )
+    for name, factors in _FACTORS.items()
+}
 
 
-def sample_pose(rng: np.random.Generator, build: Build, upright: bool = False) -> Frames:
-    """The frames of the bones in a pose at random, limbs kept out of the body where that is easy.
-
-    upright: only people who stand, walk or run.
-    """
+def sample_pose(rng: np.random.Generator, build: Build, among: str = "all") -> Frames:
+    """The frames of the bones in a pose at random among POSES, limbs kept out of the body where easy."""
     chosen, anything, free_arm, mirror = rng.random(4)
-    last = len(_UPRIGHT if upright else BASES) - 1
-    basis = BASES[min(int(np.searchsorted(_CUMULATIVE, chosen * _CUMULATIVE[last])), last)]
-    poses = _any_pose(rng) if anything < ANY_POSE and not upright else _vary(rng, basis)
+    cumulative = _CUMULATIVE[among]
+    basis = BASES[int(np.searchsorted(cumulative, chosen * cumulative[-1]))]
+    poses = _any_pose(rng) if anything < ANY_POSE and among != "upright" else _vary(rng, basis)
     if free_arm < FREE_ARM:
         _free_an_arm(rng, poses)
     poses = poses.within_limits()

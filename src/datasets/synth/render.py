@@ -28,13 +28,13 @@ _QUARTERS = np.full(4, 0.25, np.float32)
 class Light(NamedTuple):
     """Light on a person. direction (3,) towards the lamp in the axes of the camera; ambient its share that
     comes from everywhere; color (3,) multiplies RGB; crumple: which part (left, top) of the crumpled cloth
-    to use.
+    to use, None for smooth surfaces.
     """
 
     direction: np.ndarray
     ambient: float
     color: np.ndarray
-    crumple: tuple[int, int]
+    crumple: tuple[int, int] | None
 
 
 class Layer(NamedTuple):
@@ -120,7 +120,8 @@ def draw(
     color, alpha = _colors(numbers, quads.color[kept] * light.color)
     pixels_per_metre = camera.focal / float(depth.mean())
     shade = _shade(numbers, _shading(seen[quads.corners[kept]], light), depth, pixels_per_metre)
-    shade *= _crumpled(light.crumple, shade.shape)
+    if light.crumple is not None:
+        shade *= _crumpled(light.crumple, shade.shape)
     layer = Layer(multiplied(color, shade), alpha, left, top)
     return Drawing(layer, _hidden(numbers, depth, camera, points, depths, (left, top)))
 

@@ -13,6 +13,7 @@ from src.datasets.synth.bystanders import sample_bystander
 from src.datasets.synth.camera import Camera, sample_camera
 from src.datasets.synth.figure import Body, Quads, dress, sample_body
 from src.datasets.synth.occluders import sample_occluder
+from src.datasets.synth.parts import ALL_PARTS, Parts
 from src.datasets.synth.photo import photograph
 from src.datasets.synth.render import Layer, Light, draw, lay_over, multiplied
 
@@ -57,26 +58,34 @@ class Rendering(NamedTuple):
 class Scene:
     """Actors, nearest last, in a square picture of `side` pixels, with random states for all the rest: what
     stands before them, which labels depend on, and how things look.
+
+    parts: what is drawn. What is left out is drawn all the same, where nobody sees it: all else stays.
     """
 
     actors: tuple[Actor, ...]
     side: int
     cover: np.random.Generator
     look: np.random.Generator
+    parts: Parts = ALL_PARTS
 
     def render(self) -> Rendering:
         """Draw the scene, once: that uses up the random states."""
-        rng, first = self.look, self.actors[0].camera
+        rng, first, parts = self.look, self.actors[0].camera, self.parts
         picture = _backdrop(rng, first, self.side)
+        if not parts.background:
+            picture[:] = picture.mean((0, 1))
         shown = np.full(picture.shape[:2], SCENERY, np.uint8)
         light = _sample_light(rng)
+        if not parts.cloth:
+            light = light._replace(crumple=None)
         if rng.random() < 0.3:
-            for layer in _people_behind(rng, first, self.side):
+            layers = _people_behind(rng, first, self.side)
+            for layer in layers if parts.bystanders else ():
                 lay_over(picture, layer)
                 layer.mark(shown, EXTRAS)
         for actor in self.actors:
             if rng.random() < 0.6:
-                _cast_shadow(rng, picture, actor)
+                _cast_shadow(rng, picture if parts.shadows else picture.copy(), actor)
         labels: list[Labels] = []
         for number, actor in enumerate(self.actors, start=1):
             points, hidden, drawn = self._draw(actor, light)
@@ -85,11 +94,11 @@ class Scene:
                 drawn.mark(shown, number)
                 labels = [_hide(earlier, drawn) for earlier in labels]
             labels.append(_label(actor, points, hidden, self.side))
-        for layer, kind in _foreground(self.cover, labels[-1], self.side):
+        for layer, kind in _foreground(self.cover, labels[-1], self.side, parts):
             lay_over(picture, layer)
             layer.mark(shown, kind)
             labels = [_hide(earlier, layer) for earlier in labels]
-        return Rendering(photograph(rng, picture), labels, shown)
+        return Rendering(photograph(rng, picture) if parts.photo else picture, labels, shown)
 
     def _draw(self, actor: Actor, light: Light) -> tuple[np.ndarray, np.ndarray, Layer | None]:
         camera, points = actor.camera, actor.body.points
@@ -101,19 +110,28 @@ class Scene:
         return projected, drawing.hidden, drawing.layer
 
 
+def picture_side(resolution: int) -> int:
+    """The side of the picture of one person that crops of so many pixels are cut from."""
+    return 2 * round(PICTURE_SIDE * resolution / 2)
+
+
 def sample_scene(
-    geometry: np.random.Generator, look: np.random.Generator, resolution: int, upright: bool = False
+    geometry: np.random.Generator,
+    look: np.random.Generator,
+    resolution: int,
+    poses: str = "all",
+    parts: Parts = ALL_PARTS,
 ) -> Scene:
     """A scene with one actor. All that joints depend on comes from `geometry`; `resolution` scales sizes.
 
-    upright: the actor stands, walks or runs, seen whole and from the front.
+    poses: upright people are seen whole and from the front. parts: what is drawn.
     """
-    side = 2 * round(PICTURE_SIDE * resolution / 2)
-    body = sample_body(geometry, upright)
+    side = picture_side(resolution)
+    body = sample_body(geometry, poses)
     points = body.points
-    camera = sample_camera(geometry, (points.min(0) + points.max(0)) / 2, facing=upright)
-    camera = framed(geometry, camera, points, side, cut_off=0.0 if upright else CUT_OFF)
-    return Scene((Actor(body, dress(look, body), camera),), side, geometry, look)
+    camera = sample_camera(geometry, (points.min(0) + points.max(0)) / 2, poses)
+    camera = framed(geometry, camera, points, side, cut_off=0.0 if poses == "upright" else CUT_OFF)
+    return Scene((Actor(body, dress(look, body, parts), camera),), side, geometry, look, parts)
 
 
 def framed(rng: np.random.Generator, camera: Camera, points: np.ndarray, side: int, cut_off: float) -> Camera:
@@ -221,14 +239,14 @@ def _cast_shadow(rng: np.random.Generator, picture: np.ndarray, actor: Actor) ->
     picture[:] = multiplied(picture, factors)
 
 
-def _foreground(rng: np.random.Generator, labels: Labels, side: int) -> list[tuple[Layer, int]]:
+def _foreground(rng: np.random.Generator, labels: Labels, side: int, parts: Parts) -> list[tuple[Layer, int]]:
     """Things and people before the actors, in one picture of five, each with what it shows."""
     kind = rng.random()
     left, top = labels.points.min(0)
     right, bottom = labels.points.max(0)
-    if kind < 0.14:
+    if kind < 0.14 and parts.occluders:
         return [(sample_occluder(rng, (left, top, right, bottom), side), SCENERY)]
-    if kind < 0.2:
+    if 0.14 <= kind < 0.2 and parts.bystanders:
         height = max(right - left, bottom - top) * rng.uniform(0.8, 1.3)
         beside = rng.choice((-1.0, 1.0)) * rng.uniform(0.3, 0.6) * height
         foot = ((left + right) / 2 + beside, bottom + rng.uniform(0, 0.3) * height)
