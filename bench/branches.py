@@ -2,9 +2,13 @@
 
 They are the pyramids of PyraNet and the attention of each joint, at the sizes of the published networks. A
 pyramid gains less with the backward pass: half of its time goes into convolutions, which are the same in both
-(28 of 48 ms of a processor, against 34 of 92), where pooling takes a half and enlarging a third of the plain
-time. Where a branch has 14 features, fewer than the 16 that a vector holds, pooling and enlarging of maps
-with channels last gain least: they work at one number at a time.
+but for the layout in memory. Where a branch has 14 features, fewer than the 16 that a vector holds, pooling
+and enlarging of maps with channels last gain least: they work at one number at a time. To carry 16 costs as
+much as it saves. Milliseconds of a processor for 4 branches, forward and backward, plain and ours:
+
+    features, cells   convolutions   pooling   enlarging   other      all
+    28, 64²              32, 23      26, 12      27, 8      7, 3   92, 46
+    14, 128²             46, 31      54, 27     47, 22      8, 3   155, 83
 """
 
 import copy

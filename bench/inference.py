@@ -2,6 +2,12 @@
 
 Plain is what a first script does: float32, eager, (B, C, H, W) in memory. Ours is that with normalisations
 folded, channels last, in what `auto` takes for the precision. The goals are for CPUs with avx512_bf16 or AMX.
+
+Whether joints stay where they are is asked of the network that ships, on drawn people it was not shown: one
+with random weights is sure of nothing, and its peaks jump at any rounding. All joints count. bf16 has 8 bits,
+so where two cells are about as high it takes either: a joint moves half a cell if they are those beside its
+peak, a cell if they are its peak and one beside it, and any distance if a map has two peaks. The last rows
+tell these apart: a joint is clear whose map has no second peak of half the height of the first.
 """
 
 from collections.abc import Iterator
@@ -11,14 +17,22 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from bench.harness import Case, Item, Options, Work
+from bench.harness import Case, Item, Measure, Options, Skipped, Work
 from bench.step import PLAIN, in_process, in_turn, wait, word
 from src import models
-from src.datasets.skeletons import COCO, MPII
+from src.datasets.augmentation import Draw
+from src.datasets.crops import PersonCrops
+from src.datasets.skeletons import COCO, MPII, Skeleton
+from src.datasets.synth import SynthPeople
+from src.datasets.targets import to_images
+from src.errors import UserError
+from src.evaluation.predict import located
 from src.inference.checkpoint import Checkpoint
+from src.pretrained import shipped
 from src.utils.device import choose_device, place
 from src.utils.speed import best_amp, best_channels_last
 
+PEAK = 3  # cells to either side of the highest one that are of the same peak
 GOALS = {1: (2.3, 1.4), 4: (3.3, 2.1)}  # by images at once: ours, the exported file
 
 
@@ -49,6 +63,7 @@ def cases(options: Options) -> Iterator[Item]:
     for seen in (single[0], together):
         name = f"flip test, {seen}, {word(amp)}"
         yield from in_turn(name, "without", flipped, straight, (device.type, seen), None, at_most=True)
+    yield from _displaced(device, 20 if options.quick else 100)
     import onnx  # noqa: F401  (without it the rest is skipped)
     import onnxruntime  # noqa: F401
 
@@ -56,6 +71,49 @@ def cases(options: Options) -> Iterator[Item]:
         goal = GOALS[seen.batch][1] if known and seen.arch == "hg" else None
         with in_process(partial(plain, "cpu", seen)) as theirs, in_process(partial(exported, seen)) as mine:
             yield Case(f"ONNX in onnxruntime, {seen}", f"{PLAIN}, CPU", mine, theirs, goal)
+
+
+def _displaced(device: torch.device, count: int) -> Iterator[Item]:
+    """How far joints of drawn people lie from those of plain PyTorch, in pixels of what the network sees."""
+    try:
+        path = shipped()
+    except UserError as error:
+        yield Skipped("joints as in plain PyTorch", str(error))
+        return
+    loaded = models.load(path, device)
+    skeleton, side = Skeleton.from_dict(loaded.skeleton), loaded.input_res
+    people = PersonCrops(SynthPeople("valid", count, skeleton, side), side)
+    crops = np.stack([people.crop(people.people.person(row), Draw())["image"] for row in range(count)])
+    images = to_images(torch.from_numpy(crops).to(device))
+    with torch.inference_mode():
+        points, _, cell = located(loaded.network, images)
+    expected, clear = (cell * points).cpu().numpy(), None
+    for amp in ("none", "bf16"):
+        network = Checkpoint(models.load(path, device), device, amp)
+        if clear is None:
+            clear = _clear(network.maps(crops, flip_test=False)[0])
+        apart = np.linalg.norm(network.joints(crops, flip_test=False)[0] - expected, axis=2)
+        name = f"joints of {count} drawn people, {word(amp)}: "
+        if amp == "none":
+            yield Measure(name + "the farthest off", PLAIN, float(apart.max()), "px", 0.1, at_most=True)
+            continue
+        far = float(np.quantile(apart, 0.99))
+        yield Measure(name + "99th percentile", PLAIN, far, "px", 0.5, at_most=True)
+        if clear.any():
+            far, share = float(np.quantile(apart[clear], 0.99)), f"{clear.mean():.0%}"
+            yield Measure(f"{name}99th percentile of the clear ones ({share})", PLAIN, far, "px")
+        shares = {"moved": apart > 0, "moved by more than a cell": apart > 1.5 * cell}
+        for what, moved in shares.items():
+            yield Measure(name + what, PLAIN, 100 * float(moved.mean()), "%")
+
+
+def _clear(maps: np.ndarray) -> np.ndarray:
+    """Which maps (B, J, h, w) have no second peak of half the height of the first: (B, J) bool."""
+    height, width = maps.shape[2:]
+    y, x = np.divmod(maps.reshape(*maps.shape[:2], -1).argmax(2), width)
+    rows, columns = np.arange(height)[:, None], np.arange(width)
+    around = (abs(rows - y[..., None, None]) <= PEAK) & (abs(columns - x[..., None, None]) <= PEAK)
+    return np.where(around, 0, maps).max((2, 3)) < maps.max((2, 3)) / 2
 
 
 def _loaded(seen: Seen, device: torch.device) -> models.LoadedModel:

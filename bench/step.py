@@ -18,6 +18,7 @@ from torch import Tensor
 
 from bench.harness import Case, Item, Measure, Options, Skipped, Work, beside
 from src import models
+from src.errors import UserError
 from src.losses.heatmap import heatmap_mse
 from src.models.layers import PoseNetwork
 from src.utils.device import autocast, choose_device, compiled, place
@@ -94,7 +95,10 @@ def in_turn(
 
 @contextmanager
 def in_process(build: Callable[[], Work]) -> Iterator[Work]:
-    """A function that has a new process do the work that `build` gives there, and returns what it returns."""
+    """A function that has a new process do the work that `build` gives there, and returns what it returns.
+
+    UserError if the process has ended, by an error that it printed, or for want of memory.
+    """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(there, build), daemon=True)
@@ -102,8 +106,12 @@ def in_process(build: Callable[[], Work]) -> Iterator[Work]:
     there.close()  # so that a process that ends is noticed here
 
     def work() -> object:
-        here.send(True)
-        return here.recv()
+        try:
+            here.send(True)
+            return here.recv()
+        except (EOFError, ConnectionError):
+            process.join()
+            raise UserError(f"its process ended with exit code {process.exitcode}") from None
 
     try:
         yield work

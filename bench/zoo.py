@@ -1,7 +1,8 @@
 """Images a second of every network of its published size: what `auto` chooses against plain PyTorch.
 
 Plain is eager float32 with (B, C, H, W) in memory. Both run in processes of their own and take turns. A
-network that regresses coordinates learns them, all others maps; the loss is the mean squared error.
+network that regresses coordinates learns them, all others maps; the loss is the mean squared error. Where a
+process ends by an error, or for want of memory, its row says so, and the other networks are measured.
 
 In float32 only the layout in memory differs, and in inference that normalisations are folded: on a processor
 with AVX-512 alone a training step of an hourglass gains 1.15 to 1.2 times, inference 1.4 to 2. Convolutions
@@ -18,9 +19,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from bench.harness import Case, Item, Options, Work, compare
+from bench.harness import Case, Item, Options, Skipped, Work, compare
 from bench.step import LONG_RUN, PLAIN, fast_step, in_process, plain_step, wait
 from src.datasets.skeletons import COCO, MPII
+from src.errors import UserError
 from src.inference.checkpoint import Checkpoint
 from src.models import ARCHITECTURES, REGRESSION, LoadedModel, build
 from src.models.ief import IterativeErrorFeedback
@@ -42,10 +44,14 @@ def cases(options: Options) -> Iterator[Item]:
     steps = 1 if options.quick else LONG_RUN  # which leaves compiling out
     for arch in KNOWN:
         for what, build_work in (("training", partial(_train, steps=steps)), ("inference", _infer)):
+            name = f"{arch}, {what}, {batch} x {KNOWN[arch].input_res}²"
             work = partial(build_work, device.type, arch, batch, amp)
-            with in_process(partial(work, True)) as ours, in_process(partial(work, False)) as theirs:
-                name = f"{arch}, {what}, {batch} x {KNOWN[arch].input_res}²"
-                row = compare(Case(name, PLAIN, ours, theirs, goal), options.seconds, PAIRS)
+            try:
+                with in_process(partial(work, True)) as ours, in_process(partial(work, False)) as theirs:
+                    row = compare(Case(name, PLAIN, ours, theirs, goal), options.seconds, PAIRS)
+            except UserError as error:  # the other networks go on
+                yield Skipped(name, str(error))
+                continue
             assert row.theirs is not None
             yield replace(row, unit="/s", ours=batch / row.ours, theirs=batch / row.theirs)
 

@@ -154,8 +154,8 @@ def residuals(feats: int, modules: int) -> nn.Sequential:
 class Stem(nn.Module):
     """From the image to a quarter of its size.
 
-    Its widths do not shrink with `feats`: they are `width`, twice that, and `middle` before the last residual.
-    In small networks it takes most of the time, since its maps are the largest.
+    Its widths do not shrink with `feats`: they are `width`, twice that, and `middle` before the last
+    residual. In small networks it takes most of the time, since its maps are the largest.
 
     block: makes the residuals.
     """

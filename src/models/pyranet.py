@@ -6,7 +6,7 @@ Shapes: B batch, S stacks, J joints, C = feats, D pyramid width, H x W image, h 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -234,10 +234,29 @@ def random_pools(x: Tensor, sizes: Sequence[Sequence[int]], samples: Tensor) -> 
         across = _starts(across, columns, length) * features + feature + branch * width % features
         down = (_starts(down, rows, height) + image * rows) * (columns * features)
         index.append((down[:, :, None] + across[:, None]).flatten())
-    cells = maxima.permute(0, 2, 3, 1).flatten()
-    picked = cells.index_select(0, torch.cat(index)).split([len(part) for part in index])
+    picked = _Picked.apply(maxima.permute(0, 2, 3, 1).flatten(), *index)
     shapes = [(batch, *size, width) for size in sizes]
     return [part.view(shape).permute(0, 3, 1, 2) for part, shape in zip(picked, shapes, strict=True)]
+
+
+class _Picked(torch.autograd.Function):
+    """Cells (cells,) at several lists of places, a tensor for each.
+
+    All of them add to one gradient: index_select alone would have one for each list, or join all lists.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, cells: Tensor, *places: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(*places)
+        ctx.count = len(cells)
+        return tuple(cells.index_select(0, own) for own in places)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        total = gradients[0].new_zeros(ctx.count)
+        for own, gradient in zip(ctx.saved_tensors, gradients, strict=True):
+            total.index_add_(0, own, gradient)
+        return total, *(None for _ in gradients)
 
 
 def _starts(samples: Tensor, windows: int, count: int) -> Tensor:

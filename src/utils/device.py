@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from src.errors import UserError
 from src.utils.processes import local_rank, processes
+from src.utils.words import counted
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -54,15 +55,18 @@ def _own_device(name: str) -> str:
 def keep_memory() -> None:
     """Have glibc keep freed memory for the next step: giving it back and taking it again costs a third.
 
-    Training on a CPU allocates and frees the same large blocks in every step. Elsewhere it does nothing.
+    Training on a CPU allocates and frees the same large blocks in every step. Threads share the memory: what
+    they have of their own, such as one that runs a network beside a program, is given back all the same.
+    Elsewhere it does nothing.
     """
     if not sys.platform.startswith("linux"):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     if mallopt is not None:
-        trim_threshold, mmap_threshold, never = -1, -3, 2**30
+        trim_threshold, mmap_threshold, arena_max, never = -1, -3, -8, 2**30
         mallopt(mmap_threshold, never)
         mallopt(trim_threshold, never)
+        mallopt(arena_max, 1)
 
 
 def autocast(device: torch.device, amp: str) -> AbstractContextManager[Any]:
@@ -121,5 +125,5 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} ({device})"
     if device.type == "cpu":
-        return f"CPU, {torch.get_num_threads()} threads"
+        return f"CPU, {counted(torch.get_num_threads(), 'thread', 'threads')}"
     return str(device)

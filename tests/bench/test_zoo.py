@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from bench import zoo
-from bench.harness import Case, Measure, Options, Work
+from bench.harness import Case, Measure, Options, Skipped, Work
 from src import models
+from src.errors import UserError
 from src.models.layers import PoseNetwork
 
 SMALL = {
@@ -71,3 +72,17 @@ def test_training_changes_both_networks_alike(small: None, monkeypatch: pytest.M
         # a first step of RMSprop goes by the signs of gradients; few are so small that these differ
         alike = torch.isclose(one[head], other[head], rtol=1e-3, atol=1e-5)
         assert alike.float().mean() > 0.95
+
+
+def test_a_network_that_fails_is_told_and_the_others_are_measured(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_one(case: Case, seconds: float, fewest: int) -> Measure:
+        if case.name.startswith("hg, training"):
+            raise UserError("its process ended with exit code -9")
+        return Measure(case.name, case.plain, 0.25, "s", case.goal, theirs=0.5, ratio=2.0)
+
+    monkeypatch.setattr(zoo, "compare", fail_one)
+    failed, *others = zoo.cases(Options("cpu", Path(), Path(), quick=True))
+    assert failed == Skipped("hg, training, 1 x 64²", "its process ended with exit code -9")
+    assert len(others) == 2 * len(SMALL) - 1 and all(isinstance(row, Measure) for row in others)
