@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     accuracy = PeakAccuracy(skeleton, device)
 
     # the other side
-    adversary = Adversary(supervision, network, objective.size, args) if args.adversarial else None
+    adversary = Adversary(supervision, network, objective, args) if args.adversarial else None
 
     # the step
     def learn(batch: Batch, rate: float) -> Losses:

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     accuracy = HeatmapAccuracy(skeleton, device)
 
     # the other side
-    adversary = Adversary(supervision, network, objective.size, args) if args.adversarial else None
+    adversary = Adversary(supervision, network, objective, args) if args.adversarial else None
 
     # the step
     def learn(batch: Batch, rate: float) -> Losses:
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         final_predictions(update.best_network, run)
 
     # run
-    head = describe(network, skeleton.to_dict(), args.input_res)
+    head = describe(network, skeleton.to_dict(), args.input_res, objective.target_mass)
     weights, parts = taking_part(update, adversary)
     run = Run(experiment, device, accuracy, head, weights, parts)
     carry_out(run, crops, valid_crops, speed, learn, validate, predict)

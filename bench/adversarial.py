@@ -75,7 +75,7 @@ def step(settings: Namespace, device: torch.device) -> Work:
     objective = HeatmapObjective(settings, network.stride)
     supervision = Supervision(network, objective, settings, device)
     update = Update(network, build_optimizer(network.parameters(), settings), settings)
-    adversary = Adversary(supervision, network, objective.size, settings)
+    adversary = Adversary(supervision, network, objective, settings)
     accuracy = HeatmapAccuracy(MPII, device)
     run: Any = Namespace(position=Namespace(step=0), totals=Totals(device))
     count, side = settings.batch_size, settings.input_res

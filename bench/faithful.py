@@ -36,11 +36,12 @@ from src.datasets.crops import Key, Stream
 from src.datasets.skeletons import MPII
 from src.errors import UserError
 from src.utils.command import command, note
-from src.utils.curves import COLOURS, STYLE, SUFFIXES, Run, read_run, save_figure
+from src.utils.curves import COLOURS, STYLE, SUFFIXES, save_figure
 from src.utils.experiment import read_rows, write_rows
 from src.utils.files import replacing, writable_folder
 from src.utils.options import ROOT, Parser, count, path, positive
 from src.utils.progress import Progress
+from src.utils.runs import Run, read_run
 
 TASK, OURS, PLAIN = "hgpose", "faithful-ours", "faithful-plain"
 RES, BATCH, LR, STEPS = 128, 6, 2.5e-4, 5010

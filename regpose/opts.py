@@ -45,6 +45,6 @@ def build(parser: options.Parser) -> None:
 
 def build_test(parser: options.Parser) -> None:
     """Add the options of test.py to a parser."""
-    options.add_single_person_scoring_options(parser)
+    options.add_single_person_scoring_options(parser, heatmaps=False)
     options.add_data_options(parser, DATASETS)
     options.add_release_options(parser)

@@ -5,8 +5,8 @@
     (person,) = pose.predict(model, "picture.jpg")  # or model("picture.jpg")
     print(person.joints, person.score)
 
-A file that `tools/export.py` wrote does as well as a checkpoint, and needs no PyTorch: that is imported for
-checkpoints only.
+Without a name `load` opens the network that ships with the project. A file that `tools/export.py` wrote does
+as well as a checkpoint, and needs no PyTorch: that is imported for checkpoints only.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,6 +22,7 @@ from src.datasets.skeletons import Skeleton
 from src.errors import UserError
 from src.evaluation.grouping import Grouping, group
 from src.inference.runner import Runner
+from src.pretrained import shipped
 
 Box = tuple[float, float, float, float]
 
@@ -33,7 +34,8 @@ _ANY_SIZE = 1 << 30  # pixels: OpenCV reads no larger pictures
 class Pose(NamedTuple):
     """One person: joints (J, 2) float32 in pixels of the picture, 0-based; score (J,) float32 of each.
 
-    Networks that give coordinates know no score: it is 1.
+    A score is the height of the joint's peak, about 1 where the network is sure. Networks that give
+    coordinates know none: it is 1.
     """
 
     joints: np.ndarray
@@ -82,15 +84,17 @@ class Model:
         return predict(self, image, boxes, flip_test)
 
 
-def load(path: str | Path, device: str = "auto", amp: str = "none") -> Model:
+def load(path: str | Path | None = None, device: str = "auto", amp: str = "none") -> Model:
     """Open a checkpoint of any task, or what `tools/export.py` made of one (.onnx).
 
-    device: auto, cpu, cuda, cuda:1, mps … amp: none, bf16, fp16, or auto for what is fastest on the device
-    without harm; scores change in their third digit. An exported file has its own precision: none or auto.
+    path: None for the network in hgpose/pretrained (`src.pretrained.shipped`). device: auto, cpu, cuda,
+    cuda:1, mps … amp: none, bf16, fp16, or auto for what is fastest on the device without harm; scores change
+    in their third digit. An exported file has its own precision: none or auto.
 
     Raises UserError if the file is missing, damaged, or not one of this project, if the device is not there,
     or if what runs the file is not installed.
     """
+    path = shipped() if path is None else path
     if Path(path).suffix.lower() == EXPORTED:
         from src.inference.exported import Exported
 

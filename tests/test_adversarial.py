@@ -137,7 +137,7 @@ def game(task: str, *argv: str) -> Game:
         options,
         network,
         Update(network, build_optimizer(network.parameters(), options), options),
-        Adversary(supervision, network, objective.size, options),
+        Adversary(supervision, network, objective, options),
         (HeatmapAccuracy if single else PeakAccuracy)(skeleton, CPU),
         Namespace(position=Namespace(step=0), totals=Totals(CPU)),
         next(readable(load(samples, in_order(4, 4), 0, CPU), False, [])),

@@ -10,17 +10,20 @@ import pytest
 import torch
 from torch import nn
 
-from src import models, pose
+from src import models, pose, pretrained
+from src.datasets.targets import gaussian_mass
 from src.errors import UserError
-from src.evaluation.search import Search, find_people
+from src.evaluation.search import Search
 from src.models.checkpoint import describe, save_checkpoint
 from src.utils.device import autocast
 from tests.exporting import FIVE, loaded
+from tests.searching import find_people
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE = 64
 KINDS = {
     "single": ("hg", {"stacks": 1, "feats": 8, "depth": 2}),
+    "logits": ("hg", {"stacks": 1, "feats": 8, "depth": 2}),
     "several": ("hg", {"stacks": 1, "feats": 8, "depth": 2, "tag_dim": 2}),
     "coordinates": ("deeppose", {"backbone": "resnet10"}),
 }
@@ -37,7 +40,8 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Files:
         if kind == "several":  # peaks stand out, and tags differ
             nn.init.normal_(network.heads[0].weight, std=1.0)
         files[kind] = folder / f"{kind}.pth"
-        save_checkpoint(files[kind], describe(network, FIVE.to_dict(), SIDE))
+        mass = gaussian_mass(1.0, 3) if kind == "logits" else None
+        save_checkpoint(files[kind], describe(network, FIVE.to_dict(), SIDE, mass))
     return files
 
 
@@ -135,7 +139,7 @@ def test_people_are_those_of_a_search(checkpoints, pictures):
     """With normalisations as they were learnt, and PyTorch's geometry; the surest first."""
     own = models.load(checkpoints["several"])
     search = Search.of(FIVE, SIDE, 16)
-    people = find_people(own.network, pictures[0], search, torch.device("cpu"))
+    people = find_people(own.network, pictures[0], search)
     order = np.argsort(-people.person_score, kind="stable")
     expected = [pose.Pose(people.joints[each], people.score[each]) for each in order]
     assert_same(pose.predict(pose.load(checkpoints["several"], device="cpu"), pictures[0]), expected)
@@ -154,6 +158,21 @@ def test_maps_lie_over_the_picture(checkpoints, exported, pictures):
         (person,) = pose.predict(model, pictures[0], [box], flip_test=False)
         apart = np.abs(centres @ matrix[:, :2].T + matrix[:, 2] - person.joints)
         assert apart.max() <= 0.25 * cell + 1e-3
+
+
+def test_scores_of_logits_are_heights_of_the_targets_they_stand_for(checkpoints, exported, pictures):
+    """The joints are those of the maps themselves; the score is that of the softmax, by its definition."""
+    raw = pose.load(checkpoints["single"], device="cpu")
+    logits = pose.maps(raw, pictures[0]).heatmaps.reshape(5, -1).astype(np.float64)
+    parts = np.exp(logits)
+    peaks = gaussian_mass(1.0, 3) * parts.max(1) / parts.sum(1)
+    (plain,) = raw(pictures[0], flip_test=False)
+    for path in (checkpoints["logits"], exported["logits"]):
+        model = pose.load(path, device="cpu")
+        (person,) = model(pictures[0], flip_test=False)
+        np.testing.assert_allclose(person.joints, plain.joints, rtol=0, atol=0.1)
+        np.testing.assert_allclose(person.score, peaks.clip(max=1), rtol=1e-3)
+        np.testing.assert_allclose(pose.maps(model, pictures[0]).heatmaps.max((1, 2)), peaks, rtol=1e-3)
 
 
 def test_tags_beside_maps(checkpoints, exported, pictures):
@@ -178,6 +197,15 @@ def test_reduced_precision_is_that_of_autocast(checkpoints):
     assert answer.dtype == torch.float32
     # two roundings of 8 bits apart in each of some 20 layers
     assert float((answer - expected).abs().max()) < 0.1 * float(expected.abs().max())
+
+
+def test_without_a_name_the_network_that_ships_is_opened(checkpoints, pictures, monkeypatch):
+    monkeypatch.setattr(pretrained, "FOLDER", checkpoints["single"].parent / "none")
+    with pytest.raises(UserError, match="no network ships with this copy"):
+        pose.load()
+    monkeypatch.setattr(pretrained, "FOLDER", checkpoints["single"].parent)  # the last by name: single.pth
+    expected = pose.load(checkpoints["single"], device="cpu")
+    assert_same(pose.load(device="cpu")(pictures[0]), expected(pictures[0]))
 
 
 def test_model_is_a_function(checkpoints, pictures):

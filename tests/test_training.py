@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from src.datasets.targets import gaussian_mass
+from src.evaluation.predictions import load_h5
 from tests.task_runner import ROOT, TINY, main_of
 
 
@@ -161,6 +163,18 @@ def test_more_epochs_are_further_ones(tmp_path: Path) -> None:
     assert state(folder)["position"]["epoch"] == 2
     stored = json.loads((folder / "options.json").read_text())["options"]
     assert (stored["epochs"], stored["more-epochs"]) == (2, None)
+
+
+def test_scores_of_the_softmax_loss_lie_between_0_and_1(tmp_path: Path) -> None:
+    """Their scale is kept in checkpoints; a run that goes on with another loss has none."""
+    recipe = ("--loss", "softmax", "--sigma", "1.5", "--target-radius", "2", "--epochs", "1")
+    folder = start(tmp_path, "a", *recipe, "--final-predictions")
+    assert state(folder, "best.pth")["target_mass"] == pytest.approx(gaussian_mass(1.5, 2))
+    scores = load_h5(folder / "final_preds.h5", ["preds"])["preds"][..., 4]
+    # of a network that knows nothing, by far not all of a map lies in one cell
+    assert 0 < scores.min() and scores.max() < 0.9
+    train(tmp_path, "--exp", "b", "--branch", "a", "--epochs", "2", "--loss", "mse")
+    assert state(folder.parent / "b", "best.pth")["target_mass"] is None
 
 
 def test_early_stop_and_snapshots(tmp_path: Path) -> None:

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from src.errors import UserError
 from src.utils.command import command, note
-from src.utils.curves import AXES, SUFFIXES, Run, check_metrics, draw, find_run, read_run, summarise, table
+from src.utils.curves import SUFFIXES, draw
 from src.utils.files import writable_folder, write_json
 from src.utils.options import ROOT, Parser, one_of, positive, positive_real
+from src.utils.runs import AXES, Run, check_metrics, find_run, label_of, read_run, summarise, table
 
 if TYPE_CHECKING:
     from src.utils.bars import Scores
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         show_scores(options)
         return
     folders = [find_run(name, options.exp_dir) for name in options.runs]
-    labels = options.labels or [_label(folder) for folder in folders]
+    labels = options.labels or [label_of(folder) for folder in folders]
     writable_folder(options.out.parent)
     if options.watch is None:
         runs = _read(folders, labels)
@@ -125,10 +126,6 @@ def show_scores(options: argparse.Namespace) -> None:
 def _content(scores: "Scores") -> dict[str, Any]:
     intervals = {"intervals": scores.intervals} if scores.intervals else {}
     return {"label": scores.label, "figures": scores.figures} | intervals
-
-
-def _label(folder: Path) -> str:
-    return "/".join(folder.resolve().parts[-2:])
 
 
 def _read(folders: Sequence[Path], labels: Sequence[str]) -> list[Run]:

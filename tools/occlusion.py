@@ -4,7 +4,8 @@
     python tools/occlusion.py a.h5 b.h5 --dataset mpii --data-dir DIR --hidden --joints Knee --out figure.pdf
 
 Files are those that test.py writes, with the highest value of each joint's heatmap. A joint counts as found
-absent where that is low. Prints average precisions beside the share of absent joints, what guessing reaches.
+absent where that is low, or with --by mean the mean of its heatmap, of files of test.py --save-heatmaps.
+Prints average precisions beside the share of absent joints, what guessing reaches.
 """
 
 import argparse
@@ -24,6 +25,8 @@ from src.utils.options import Parser, path, positive
 if TYPE_CHECKING:
     from src.datasets.skeletons import Skeleton
     from src.evaluation.occlusion import Curve
+
+_NO_SPREAD = 1e-2  # float16 rounds the small values of a heatmap
 
 Curves = dict[str, "Curve"]  # by the name of a group of joints
 
@@ -64,6 +67,10 @@ def build(parser: Parser) -> None:
     """Add the options to a parser."""
     parser.add_argument("predictions", nargs="+", type=path, metavar="FILE", help="preds.h5 or preds.mat")
     parser.add_argument("--split", default="valid", choices=("train", "valid", "test"), help="they are of")
+    parser.add_argument(
+        "--by", default="peak", choices=("peak", "mean"),
+        help="what is low where a joint is absent, of its heatmap; means are of files with heatmaps",
+    )  # fmt: skip
     parser.add_argument("--hidden", action="store_true", help="hidden joints are absent, too")
     parser.add_argument(
         "--joints", nargs="+", metavar="NAME", help="groups or joints: Knee, left wrist; none: all groups"
@@ -85,6 +92,8 @@ def _label(file: Path) -> str:
 
 def curves_of(options: argparse.Namespace) -> list[Curves]:
     """The curves of each file, of the groups of joints that are asked for and have absent ones."""
+    import numpy as np
+
     from src.datasets.people import open_people
     from src.evaluation.occlusion import absent, precision_recall
     from src.evaluation.predictions import read_predictions, release_origin
@@ -94,11 +103,14 @@ def curves_of(options: argparse.Namespace) -> list[Curves]:
     is_absent = absent(truth.visible, options.hidden)
     found: list[Curves] = []
     for file in options.predictions:
-        stored = read_predictions(file, len(is_absent), truth.skeleton, release_origin(options.dataset))
+        origin, by_mean = release_origin(options.dataset), options.by == "mean"
+        stored = read_predictions(file, len(is_absent), truth.skeleton, origin, by_mean)
         if stored.skeleton.joints != truth.skeleton.joints:
             raise UserError(f"{file} has the joints of {stored.skeleton.name}, {truth.name} has others")
         if (stored.score == stored.score.flat[0]).all():
             raise UserError(f"{file} has no confidences; those of heatmap networks, by test.py, have some")
+        if by_mean and np.ptp(stored.score) < _NO_SPREAD * stored.score.max():
+            raise UserError(f"{file}: all heatmaps have the same mean, as those of --loss softmax do")
         members = _members(options.joints, truth.skeleton)
         each = {
             name: precision_recall(stored.score[:, joints].ravel(), is_absent[:, joints].ravel())

@@ -1,5 +1,6 @@
 """Find people in pictures, videos and cameras with a trained network; draw them, and write their joints down.
 
+    python tools/predict.py picture.jpg --out found                         with the network that ships
     python tools/predict.py best.pth picture.jpg holiday/ walk.mp4 --out found
     python tools/predict.py best.pth picture.jpg --box 40 10 120 300 --out found
     python tools/predict.py best.onnx 0 --show --out found          a camera; needs no PyTorch
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.errors import UserError
+from src.pretrained import shipped
 from src.utils.command import command, note
 from src.utils.files import writable_folder
 from src.utils.options import AMP, Parser, path, positive, positive_real, share
@@ -28,6 +30,7 @@ if TYPE_CHECKING:  # slow to import: options are checked without them
     from src.utils.prediction import Boxes, Outcome, Plan, Show
 
 WITHOUT_TORCH = ".onnx"
+CHECKPOINTS = (".pth", ".pt", WITHOUT_TORCH)  # how their names end; anything else is something to look at
 PERSON = 1  # COCO's category
 
 
@@ -47,9 +50,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 def get_options(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser("Find people in pictures and videos, draw them, and write their joints down.")
     parser.add_argument(
-        "words", nargs="+", metavar="CHECKPOINT SOURCE",
-        help="best.pth of a run of any task, or a file of tools/export.py (.onnx); then pictures, folders,"
-        " patterns, videos, the number of a camera, or - for a list of these, one a line, on standard input",
+        "checkpoint", nargs="?", metavar="CHECKPOINT",
+        help="best.pth of a run of any task, or a file of tools/export.py (.onnx); without a file of such a"
+        " name, the network that ships is taken",
+    )  # fmt: skip
+    parser.add_argument(
+        "sources", nargs="+", metavar="SOURCE",
+        help="pictures, folders, patterns, videos, the number of a camera, or - for a list of these, one a"
+        " line, on standard input",
     )  # fmt: skip
     parser.add_argument(
         "--out", type=path, required=True, metavar="DIR",
@@ -99,19 +107,37 @@ def get_options(argv: Sequence[str]) -> argparse.Namespace:
         help="average with the mirrored picture: more precise, half as fast",
     )  # fmt: skip
     options = parser.parse_strictly(argv)
-    options.checkpoint, *options.sources = options.words
+    words = [word for word in (options.checkpoint, *options.sources) if word is not None]
+    options.checkpoint, options.sources = _told_apart(words)
     _check(options)
     return options
 
 
+def _told_apart(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The checkpoint, by default that which ships, and the sources. UserError where one is missing."""
+    first, *others = words
+    if any(map(_is_checkpoint, others)):
+        raise UserError(f"{next(filter(_is_checkpoint, others))}: one checkpoint comes first, and no other")
+    if not _is_checkpoint(first):
+        path = str(shipped())
+        note(f"the network is {path}, which ships with this project; a checkpoint named first is another")
+        return path, [first, *others]
+    if not others:
+        raise UserError(f"{first} comes first, then what to look at, such as {first} picture.jpg")
+    if not Path(first).is_file():
+        raise UserError(f"there is no checkpoint {first}; it comes first, then what to look at")
+    return first, others
+
+
+def _is_checkpoint(word: str) -> bool:
+    return Path(word).suffix.lower() in CHECKPOINTS
+
+
 def _check(options: argparse.Namespace) -> None:
     """UserError for options that do not go together."""
-    if not options.sources:
-        raise UserError("a checkpoint is wanted, and then what to look at, such as best.pth picture.jpg")
-    if not Path(options.checkpoint).is_file():
-        raise UserError(f"there is no checkpoint {options.checkpoint}; it comes first, then what to look at")
-    if options.box and options.detections:
-        raise UserError("--box and --detections both say where people are; only one of them can")
+    given = _where_given(options)
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)} say where people are; only one of them can")
     for x, y, width, height in options.box or []:
         if not (width > 0 and height > 0 and max(map(abs, (x, y, width, height))) < float("inf")):
             raise UserError(f"--box {x:g} {y:g} {width:g} {height:g} has no area; it is X Y WIDTH HEIGHT")
@@ -162,10 +188,19 @@ def open_model(options: argparse.Namespace) -> tuple["pose.Model", "Boxes"]:
         if options.tags:
             raise UserError(f"--tags: {options.checkpoint} finds one person, and gives no tags")
         return model, find_boxes(options)
-    if options.box or options.detections:
-        given = "--box" if options.box else "--detections"
-        raise UserError(f"{given}: {options.checkpoint} finds everybody by itself, and takes no boxes")
+    if given := _where_given(options):
+        raise UserError(f"{given[0]}: {options.checkpoint} finds everybody by itself, and takes no boxes")
     return model, whole_picture
+
+
+def _where_given(options: argparse.Namespace) -> list[str]:
+    """The options typed that say where people are."""
+    asked = {
+        "--box": options.box,
+        "--detections": options.detections,
+        "--detector": options.detector not in ("auto", "none"),
+    }
+    return [name for name, value in asked.items() if value]
 
 
 def find_boxes(options: argparse.Namespace) -> "Boxes":

@@ -4,9 +4,9 @@
     python tools/report.py hgpose/a advpose/c --out both.html     side by side
     python tools/report.py hgpose/a --samples 0                   logs and options alone
 
-Predictions for the validation split are taken from the run's folder, where test.py or --final-predictions
-have left them; else its best network is run on some of the people. The file has 5 to 8 MB. Needs Plotly:
-pip install -e '.[report]'.
+Predictions for the validation split of each data set that a run learnt from are taken from the run's folder,
+where test.py or --final-predictions have left them; else its best network is run on some of the people. The
+file has 5 to 8 MB. Needs Plotly: pip install -e '.[report]'.
 """
 
 import argparse
@@ -17,16 +17,16 @@ from pathlib import Path
 
 from src.errors import UserError
 from src.utils.command import command
-from src.utils.curves import find_run
 from src.utils.files import writable_folder
 from src.utils.options import ROOT, Parser, count, positive
+from src.utils.runs import find_run, label_of
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
     options = get_options(sys.argv[1:] if argv is None else argv)
     folders = [find_run(name, options.exp_dir) for name in options.runs]
-    labels = options.labels or ["/".join(folder.resolve().parts[-2:]) for folder in folders]
+    labels = options.labels or [label_of(folder) for folder in folders]
     out = options.out or folders[0] / "report.html"
 
     from src.utils.report.findings import Settings  # slow: it reads predictions and runs networks

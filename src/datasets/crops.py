@@ -5,7 +5,7 @@ The device makes floats, colours and targets of them (src/datasets/targets.py).
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -128,9 +128,26 @@ class PersonCrops(Samples):
             "scale": np.float32(person.scale),
         }
 
-    def _cut(self, person: Person, matrix: np.ndarray) -> np.ndarray:
+    def _cut(self, person: Person, matrix: np.ndarray) -> Any:
         pixels, reduction = person.read(affine.shrinkage(matrix))
         return affine.warp(pixels, affine.from_reduced(matrix, reduction), self.input_res)
+
+
+class PersonViews(PersonCrops):
+    """The same crop in several sizes, for a test at several scales.
+
+    A sample is that of PersonCrops for the first of `sides`, which fall, but for image: a list with
+    (R, R, 3) uint8 RGB for each of them.
+    """
+
+    def __init__(self, people: People, sides: Sequence[int]) -> None:
+        super().__init__(people, sides[0])
+        self.sides = sides
+
+    def _cut(self, person: Person, matrix: np.ndarray) -> list[np.ndarray]:
+        pixels, reduction = person.read(affine.shrinkage(matrix))
+        reduced = affine.from_reduced(matrix, reduction)
+        return [affine.warp(pixels, side / self.sides[0] * reduced, side) for side in self.sides]
 
 
 class Stream(Sampler[list[Key]]):

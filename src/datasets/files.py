@@ -9,7 +9,8 @@ import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,16 +54,27 @@ def load_h5(path: Path, fields: Sequence[str], optional: Sequence[str] = ()) -> 
     """
     import h5py
 
+    with read_h5(path) as file:
+        found = [key for key in (*fields, *optional) if isinstance(file.get(key), h5py.Dataset)]
+        for key in found:
+            if file[key].nbytes > _MOST_PACKED * file[key].id.get_storage_size():
+                raise ValueError(f"{key} claims to be larger than what is stored of it")
+        content = {key: file[key][()] for key in found}
+    return _require(content, fields, path)
+
+
+@contextmanager
+def read_h5(path: Path) -> Iterator[Any]:
+    """An HDF5 file to read from; whatever goes wrong while it is open is a UserError."""
+    import h5py
+
     try:
         with h5py.File(path, "r") as file:
-            found = [key for key in (*fields, *optional) if isinstance(file.get(key), h5py.Dataset)]
-            for key in found:
-                if file[key].nbytes > _MOST_PACKED * file[key].id.get_storage_size():
-                    raise ValueError(f"{key} claims to be larger than what is stored of it")
-            content = {key: file[key][()] for key in found}
+            yield file
+    except UserError:
+        raise
     except Exception as error:  # h5py raises OSError, RuntimeError, KeyError or ValueError on a damaged file
         raise UserError(f"{path} is damaged or no HDF5 file ({_line(error)}); {_AGAIN}") from None
-    return _require(content, fields, path)
 
 
 def load_json(path: Path, edit: Callable[[bytearray], None] | None = None) -> Any:
@@ -91,11 +103,31 @@ def load_lines(path: Path) -> list[str]:
 
 def save_h5(path: Path, content: Mapping[str, np.ndarray]) -> None:
     """Write arrays as an HDF5 file: wholly, or not at all. UserError if the folder cannot be written."""
+    with h5_file(path) as file:
+        for key, array in content.items():
+            file.create_dataset(key, data=array)
+
+
+@contextmanager
+def h5_file(path: Path) -> Iterator[Any]:
+    """An HDF5 file to write to, as `replacing` has it. UserError if the folder cannot be written."""
     import h5py
 
     with replacing(path) as unfinished, h5py.File(unfinished, "w") as file:
-        for key, array in content.items():
-            file.create_dataset(key, data=array)
+        yield file
+
+
+def append_h5(file: Any, key: str, rows: np.ndarray) -> None:
+    """Add rows (n, …) to an array of an open HDF5 file, which is made if needed; each is packed by itself."""
+    if key not in file:
+        shape = rows.shape[1:]
+        file.create_dataset(
+            key, (0, *shape), rows.dtype, maxshape=(None, *shape), chunks=(1, *shape),
+            compression="gzip", compression_opts=1, shuffle=True,
+        )  # fmt: skip
+    array = file[key]
+    array.resize(len(array) + len(rows), axis=0)
+    array[-len(rows) :] = rows
 
 
 def save_mat(path: Path, content: Mapping[str, Any]) -> None:

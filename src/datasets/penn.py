@@ -11,10 +11,11 @@ already have a window that is the whole frame, so they are read alike.
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import cv2
 import numpy as np
@@ -71,6 +72,15 @@ class Clip(NamedTuple):
         return np.flatnonzero(self.visible[:, _TELLING].any(1))
 
 
+@dataclass(frozen=True)
+class Sportspeople(Annotations):
+    """People in the frames of clips. action (N,) bytes: what the clip shows, such as b"tennis_serve"."""
+
+    DTYPES: ClassVar[Mapping[str, Any]] = {**Annotations.DTYPES, "action": None}
+
+    action: np.ndarray
+
+
 def read_penn(data_dir: Path, split: str, valid_share: float = 0.0, compat: bool = False) -> Annotations:
     """The frames of a split, cut to their clip's window; those that show no limb are left out.
 
@@ -95,7 +105,7 @@ def read_penn(data_dir: Path, split: str, valid_share: float = 0.0, compat: bool
         raise UserError(f"penn {split} has no people")
     cut = folder.parent if all(clip.whole for clip in clips) else data_dir / CROPPED
     columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    return Annotations(name=f"penn {split}", skeleton=SKELETON, root=cut / "frames", **columns)
+    return Sportspeople(name=f"penn {split}", skeleton=SKELETON, root=cut / "frames", **columns)
 
 
 def _columns(clip: Clip, first: int, compat: bool) -> dict[str, np.ndarray]:
@@ -115,6 +125,7 @@ def _columns(clip: Clip, first: int, compat: bool) -> dict[str, np.ndarray]:
         "norm": np.where(side > 0, side, longest),
         "index": first + used,
         "person_id": np.zeros(len(used)),
+        "action": np.full(len(used), clip.action.encode()),
     }
 
 

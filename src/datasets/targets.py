@@ -1,5 +1,7 @@
 """What the device makes of a batch of crops: float pictures, target cells and heatmaps."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -42,6 +44,11 @@ def gaussian_heatmaps(cells: Tensor, has_target: Tensor, size: int, sigma: float
     x, y = profiles[cells.clamp(0, size - 1)].unbind(2)  # (B, J, size) each
     y = y * has_target[..., None]
     return y[..., :, None] * x[..., None, :]
+
+
+def gaussian_mass(sigma: float, radius: int) -> float:
+    """The sum over all cells of a target of `gaussian_heatmaps` that lies wholly inside its map."""
+    return sum(math.exp(-(step**2) / (2 * sigma**2)) for step in range(-radius, radius + 1)) ** 2
 
 
 def people_heatmaps(cells: Tensor, labelled: Tensor, size: int, sigma: float, radius: int) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from src.datasets.skeletons import Skeleton
 from src.evaluation.decode import argmax_cells
+from src.evaluation.grouping import Grouping
 from src.utils import distributed
 from src.utils.processes import is_main
 
@@ -41,11 +42,16 @@ class HeatmapAccuracy:
         heatmaps (B, J, size, size): of the last stage. cells (B, J, 2) int64: where the targets have their
         peaks. counts (B, J) bool: which joints have a target (both are src.datasets.targets.target_cells).
         """
-        found, _ = argmax_cells(heatmaps)
-        reach = heatmaps.shape[3] / 20
-        near = (found - cells).square().sum(2) <= reach**2
-        self.correct += (near & counts).sum(0)
-        self.counted += counts.sum(0)
+        self._count_near(argmax_cells(heatmaps)[0], cells, counts, heatmaps.shape[3])
+
+    def _count_near(self, found: Tensor, cells: Tensor, counts: Tensor, size: int) -> None:
+        """Count joints by the cells where they were found and are, both (B, J, 2), of size x size."""
+        self._count((found - cells).square().sum(2) <= (size / 20) ** 2, counts)
+
+    def _count(self, found: Tensor, counts: Tensor) -> None:
+        """Count joints (..., J) bool that were found, of those that count."""
+        self.correct += (found & counts).flatten(0, -2).sum(0)
+        self.counted += counts.flatten(0, -2).sum(0)
 
     def joined(self) -> "HeatmapAccuracy":
         """What all processes have counted, on the CPU; all of them must ask."""
@@ -88,19 +94,13 @@ class CoordinateAccuracy(HeatmapAccuracy):
         coordinates (B, J, 2): of the last stage, in units of the crop. cells (B, J, 2) int64, counts (B, J)
         bool: those of heatmaps of `size` cells a side (src.datasets.targets.target_cells).
         """
-        found = (coordinates.float() * self.size).floor()
-        near = (found - cells).square().sum(2) <= (self.size / 20) ** 2
-        self.correct += (near & counts).sum(0)
-        self.counted += counts.sum(0)
-
-
-PEAK_WINDOW, PEAK_THRESHOLD = 5, 0.1  # those of grouping (src.evaluation.grouping.Grouping)
+        self._count_near((coordinates.float() * self.size).floor(), cells, counts, self.size)
 
 
 class PeakAccuracy(HeatmapAccuracy):
     """The same for maps of several people: a joint is found if there is a peak of its map where it is.
 
-    A peak is what grouping takes for one: the largest value of a window, above a threshold. It may be
+    A peak is what `Grouping` takes for one: the largest value of its window, above its threshold. It may be
     size / 64 cells away from the joint's cell, rounded, and at least one. Tags play no part in it.
     """
 
@@ -112,11 +112,9 @@ class PeakAccuracy(HeatmapAccuracy):
         cells (B, P, J, 2) int64, counts (B, P, J) bool: of all people.
         """
         heatmaps, size = heatmaps[:, : counts.shape[2]].float(), heatmaps.shape[3]
-        largest = F.max_pool2d(heatmaps, PEAK_WINDOW, 1, PEAK_WINDOW // 2)
-        peaks = ((heatmaps == largest) & (heatmaps > PEAK_THRESHOLD)).float()
+        largest = F.max_pool2d(heatmaps, Grouping.window, 1, Grouping.window // 2)
+        peaks = ((heatmaps == largest) & (heatmaps > Grouping.threshold)).float()
         reach = max(1, round(size / 64))
         near = F.max_pool2d(peaks, 2 * reach + 1, 1, reach).flatten(2)  # (B, J, size²)
         index = torch.where(counts, cells[..., 1] * size + cells[..., 0], 0).transpose(1, 2)
-        found = near.gather(2, index).transpose(1, 2) > 0  # (B, P, J)
-        self.correct += (found & counts).sum((0, 1))
-        self.counted += counts.sum((0, 1))
+        self._count(near.gather(2, index).transpose(1, 2) > 0, counts)

@@ -6,15 +6,24 @@ J maps, h x w each. A cell is its place in the flat map, -1 for none; cell k cov
 import numpy as np
 
 
-def decode(heatmaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def decode(heatmaps: np.ndarray, target_mass: float | None = None) -> tuple[np.ndarray, np.ndarray]:
     """As `src.evaluation.decode.decode`: points (B, J, 2) in cells and confidences (B, J), float32.
 
-    heatmaps (B, J, h, w), h and w at least 3.
+    heatmaps (B, J, h, w), h and w at least 3. target_mass: for maps of logits.
     """
     batch, joints = heatmaps.shape[:2]
     maps = heatmaps.reshape(-1, *heatmaps.shape[2:])
     cells = maps.reshape(len(maps), -1).argmax(1)[None]
-    return points(maps, cells).reshape(batch, joints, 2), heights(maps, cells).reshape(batch, joints)
+    found = points(maps, cells).reshape(batch, joints, 2)
+    if target_mass is not None:
+        return found, np.minimum(as_targets(heatmaps, target_mass).max((2, 3)), np.float32(1))
+    return found, heights(maps, cells).reshape(batch, joints)
+
+
+def as_targets(heatmaps: np.ndarray, target_mass: float) -> np.ndarray:
+    """As `src.evaluation.decode.as_targets`: what maps of logits (B, J, h, w) stand for."""
+    parts = np.exp(heatmaps - heatmaps.max((2, 3), keepdims=True))
+    return np.float32(target_mass) / parts.sum((2, 3), keepdims=True) * parts
 
 
 def heights(heatmaps: np.ndarray, cells: np.ndarray) -> np.ndarray:

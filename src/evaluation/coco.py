@@ -206,8 +206,7 @@ def _figures(areas: Sequence[_Ranked], weights: np.ndarray, recalls: np.ndarray)
     curves = [_precision_and_recall(area, weights, recalls) for area in areas]
     return [
         float(figure)
-        for part in (0, 1)
-        for everybody, medium, large in [[curve[part] for curve in curves]]
+        for everybody, medium, large in zip(*curves, strict=True)  # of precision, then of recall
         for figure in (
             everybody.mean(),
             everybody[0],

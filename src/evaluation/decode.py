@@ -1,4 +1,4 @@
-"""From heatmaps to points: arg-max cells, the quarter shift, and the average with the mirrored picture.
+"""From heatmaps to points: arg-max cells, shifts within a cell, and the average with the mirrored picture.
 
 B batch, J joints, h x w heatmap. Cell k covers [k, k + 1), so its centre is k + 0.5. All functions work on
 the device of the maps and never wait for it.
@@ -8,6 +8,8 @@ import math
 
 import torch
 from torch import Tensor
+
+_LEAST = 1e-10  # of what a logarithm is taken of, as in the code of DARK
 
 
 def argmax_cells(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,26 +58,110 @@ def _all_maps(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
     return torch.arange(persons, device=device)[:, None], torch.arange(joints, device=device)
 
 
-def decode(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+def decode(
+    heatmaps: Tensor, target_mass: float | None = None, dark_sigma: float | None = None
+) -> tuple[Tensor, Tensor]:
     """The point of each map in cells (multiply by input size / map size for crop pixels), and its confidence.
 
-    A point is the centre of the arg-max cell, moved a quarter of a cell along each axis towards the larger of
-    the two neighbours, as in the stacked hourglass (Newell et al., ECCV 2016); not if they are equal, nor at
-    the border of the map. The confidence is the map's value there. Its sign does not matter: a map may be
-    known up to a constant only (softmax loss), and a caller can still drop points of low confidence.
+    A point is the centre of the arg-max cell, shifted: by `quarter_shifts`, or with `dark_sigma` by
+    `dark_shifts`. The confidence is the map's value there; for maps of logits that of `as_targets`, at
+    most 1.
 
-    heatmaps (B, J, h, w), h and w at least 3. Returns points (B, J, 2) float and confidences (B, J).
+    heatmaps (B, J, h, w), h and w at least 3. target_mass: for maps of logits, as in `as_targets`.
+    dark_sigma: in cells, of the Gaussians that were learnt; logits do not need it, whatever it is. Returns
+    points (B, J, 2) float and confidences (B, J).
+    """
+    cells, values = argmax_cells(heatmaps)
+    if dark_sigma is None:
+        shifts = quarter_shifts(heatmaps, cells)
+    else:
+        shifts = dark_shifts(heatmaps, cells, dark_sigma if target_mass is None else None)
+    scores = values if target_mass is None else confidences(heatmaps, values, target_mass)
+    return cells + 0.5 + shifts, scores
+
+
+def quarter_shifts(heatmaps: Tensor, cells: Tensor) -> Tensor:
+    """A quarter of a cell along each axis towards the larger of the two neighbours: (B, J, 2).
+
+    As in the stacked hourglass (Newell et al., ECCV 2016); none where they are equal, nor at the border of
+    the map. heatmaps (B, J, h, w), cells (B, J, 2).
     """
     height, width = heatmaps.shape[2:]
-    cells, values = argmax_cells(heatmaps)
     x, y = cells.unbind(2)
     inner = (x > 0) & (x < width - 1) & (y > 0) & (y < height - 1)
     x, y = x.clamp(1, width - 2), y.clamp(1, height - 2)
     person, joint = _all_maps(heatmaps)
     to_right = heatmaps[person, joint, y, x + 1] - heatmaps[person, joint, y, x - 1]
     downwards = heatmaps[person, joint, y + 1, x] - heatmaps[person, joint, y - 1, x]
-    towards = torch.stack([to_right, downwards], dim=2).sign()
-    return cells + 0.5 + 0.25 * towards * inner[..., None], values
+    return 0.25 * torch.stack([to_right, downwards], dim=2).sign() * inner[..., None]
+
+
+def dark_shifts(heatmaps: Tensor, cells: Tensor, sigma: float | None) -> Tensor:
+    """From the arg-max cells to the peaks of Gaussians that the maps are taken for: (B, J, 2), in cells.
+
+    DARK (Zhang et al., "Distribution-aware coordinate representation for human pose estimation", CVPR 2020,
+    section 3.2): the logarithm of a Gaussian is a parabola, whose peak one step of Newton's method finds.
+    Derivatives are central differences, those of second order of the first ones, so they reach two cells far.
+    There is no shift where the cell is that near to the border, where the Hessian says that there is no peak,
+    and where the step is longer than a cell along an axis.
+
+    heatmaps (B, J, h, w), cells (B, J, 2). sigma: of the Gaussians, in cells, with which maps are smoothed
+    before the logarithm, zero around them. That their height is lost does not matter: the logarithm turns a
+    factor into a constant. None: the maps are logits, logarithms but for a constant, and smooth.
+    """
+    height, width = heatmaps.shape[2:]
+    x, y = cells.unbind(2)
+    logarithm = _around(heatmaps, cells, 2) if sigma is None else _smoothed(heatmaps, cells, sigma).log()
+    middle = logarithm[..., 2, 2]
+    east, west = logarithm[..., 2, 3], logarithm[..., 2, 1]
+    south, north = logarithm[..., 3, 2], logarithm[..., 1, 2]
+    gx, gy = (east - west) / 2, (south - north) / 2
+    gxx = (logarithm[..., 2, 4] - 2 * middle + logarithm[..., 2, 0]) / 4
+    gyy = (logarithm[..., 4, 2] - 2 * middle + logarithm[..., 0, 2]) / 4
+    gxy = (logarithm[..., 3, 3] - logarithm[..., 1, 3] - logarithm[..., 3, 1] + logarithm[..., 1, 1]) / 4
+    determinant = gxx * gyy - gxy**2
+    shift = torch.stack([gxy * gy - gyy * gx, gxy * gx - gxx * gy], dim=2) / determinant[..., None]
+    inner = (x > 1) & (x < width - 2) & (y > 1) & (y < height - 2)
+    is_peak = inner & (gxx < 0) & (determinant > 0) & (shift.abs() <= 1).all(2)
+    return torch.where(is_peak[..., None], shift, 0.0)
+
+
+def _around(heatmaps: Tensor, cells: Tensor, reach: int) -> Tensor:
+    """The cells of each map up to `reach` from one: (B, J, 2 reach + 1, 2 reach + 1), 0 beyond the border."""
+    height, width = heatmaps.shape[2:]
+    steps = torch.arange(-reach, reach + 1, device=heatmaps.device)
+    x, y = (cells[..., None] + steps).unbind(2)
+    across, down = (x >= 0) & (x < width), (y >= 0) & (y < height)
+    person, joint = (index[..., None, None] for index in _all_maps(heatmaps))
+    rows, columns = y.clamp(0, height - 1)[..., :, None], x.clamp(0, width - 1)[..., None, :]
+    return heatmaps[person, joint, rows, columns] * (down[..., :, None] & across[..., None, :])
+
+
+def _smoothed(heatmaps: Tensor, cells: Tensor, sigma: float) -> Tensor:
+    """The 5 x 5 cells (B, J, 5, 5) around one of each map, smoothed by a Gaussian; positive."""
+    reach = math.ceil(3 * sigma)
+    steps = torch.arange(-2 - reach, 3 + reach, device=heatmaps.device, dtype=torch.float32)
+    distance = steps - steps[reach : reach + 5, None]
+    weights = torch.exp(-(distance**2) / (2 * sigma**2)) * (distance.abs() <= reach)
+    weights = weights / weights[0].sum()
+    window = _around(heatmaps, cells, 2 + reach).float()
+    return (weights @ window @ weights.T).clamp(min=_LEAST)
+
+
+def as_targets(heatmaps: Tensor, target_mass: float) -> Tensor:
+    """What maps of logits (B, J, h, w), learnt with the softmax loss, stand for: targets, float32.
+
+    The softmax over a map says where the joint is thought to be. Scaled to the sum `target_mass` of a whole
+    target (`src.datasets.targets.gaussian_mass`) it is the mean of the targets that the network holds for
+    possible, which is what a network of the squared error gives: its peak is 1 where the joint is sure.
+    """
+    return target_mass * heatmaps.float().flatten(2).softmax(2).unflatten(2, heatmaps.shape[2:])
+
+
+def confidences(heatmaps: Tensor, peaks: Tensor, target_mass: float) -> Tensor:
+    """The peaks (B, J) of `as_targets`, at most 1, given those of the maps of logits (B, J, h, w)."""
+    share = 1 / (heatmaps - peaks[..., None, None]).exp().sum(dim=(2, 3))
+    return (target_mass * share).clamp(max=1)
 
 
 def flip_average_points(points: Tensor, of_mirrored: Tensor, flip_order: list[int]) -> Tensor:

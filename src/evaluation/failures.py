@@ -22,6 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from src.datasets.annotations import UNLABELLED
+from src.evaluation.pck import distances, within
 
 KINDS = {
     "right": "within the threshold of its true place",
@@ -40,40 +41,38 @@ def failures(
     predicted: np.ndarray,
     truth: np.ndarray,
     labelled: np.ndarray,
-    limit: np.ndarray,
+    length: np.ndarray,
+    threshold: float,
     mirror: Sequence[int],
     picture: np.ndarray | None = None,
 ) -> np.ndarray:
     """The kind of each joint: its place in KINDS, or NOT_COUNTED where there is nothing to compare, (N, J).
 
-    predicted, truth (N, J, 2) in the same pixels; a prediction that is not finite is missed. labelled (N, J)
-    bool. limit (N, J): the distance within which a joint is right; without a positive one it does not count.
-    mirror: `flip_order` of the skeleton. picture (N,): a number for each picture, whose people may be taken
-    for each other; None: everybody is alone.
+    predicted, truth (N, J, 2) in the same pixels; a prediction that is not a number is missed. labelled
+    (N, J) bool. length (N,), or (N, J): a joint is right within `threshold` of it, by the arithmetic of PCK;
+    without a positive one it does not count. mirror: `flip_order` of the skeleton. picture (N,): a number for
+    each picture, whose people may be taken for each other; None: everybody is alone.
     """
-    near = REACH * limit
-    own = _apart(predicted, truth)
-    other_side = np.where(labelled[:, mirror], _apart(predicted, truth[:, mirror]), np.inf)
-    others = _to_others(predicted, truth, labelled, mirror, picture)
-    with np.errstate(invalid="ignore"):  # a limit that is not a number does not count
-        kinds = np.select([own <= limit, own <= near, other_side <= near, others <= near], [0, 1, 2, 3], 4)
-        return np.where(labelled & (limit > 0), kinds, NOT_COUNTED)
-
-
-def _apart(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Distances (..., J); infinite where the prediction is not finite."""
-    offset = np.where(np.isfinite(predicted), predicted, np.inf) - truth
-    return np.hypot(offset[..., 0], offset[..., 1])
+    own = distances(predicted, truth, length, labelled)
+    other_side = distances(predicted, truth[:, mirror], length, labelled[:, mirror])
+    others = _to_others(predicted, truth, labelled, length, mirror, picture)
+    near = REACH * threshold
+    places = [within(own, threshold), *(within(each, near) for each in (own, other_side, others))]
+    return np.where(np.isnan(own), NOT_COUNTED, np.select(places, [0, 1, 2, 3], 4))
 
 
 def _to_others(
     predicted: np.ndarray,
     truth: np.ndarray,
     labelled: np.ndarray,
+    length: np.ndarray,
     mirror: Sequence[int],
     picture: np.ndarray | None,
 ) -> np.ndarray:
-    """How far each joint is from the nearest such joint, left or right, of others in the picture: (N, J)."""
+    """How far each joint is from the nearest such joint, left or right, of others in the picture: (N, J).
+
+    In units of the length; infinite where there is none.
+    """
     nearest = np.full(labelled.shape, np.inf)
     if picture is None:
         return nearest
@@ -81,10 +80,15 @@ def _to_others(
     for rows in np.split(order, np.flatnonzero(np.diff(picture[order])) + 1):
         if len(rows) < 2:
             continue
+        others = ~np.eye(len(rows), dtype=bool)[..., None]
         for joints in (list(range(len(mirror))), list(mirror)):
-            apart = _apart(predicted[rows, None], truth[rows][None][:, :, joints])  # (n, n, J)
-            alien = labelled[rows][None][:, :, joints] & ~np.eye(len(rows), dtype=bool)[..., None]
-            nearest[rows] = np.minimum(nearest[rows], np.where(alien, apart, np.inf).min(1))
+            apart = distances(
+                predicted[rows, None],
+                truth[rows][None][:, :, joints],
+                length[rows, None],
+                labelled[rows][None][:, :, joints] & others,
+            )  # (n, n, J)
+            nearest[rows] = np.fmin(nearest[rows], np.fmin.reduce(apart, axis=1))
     return nearest
 
 
@@ -112,7 +116,8 @@ def matched(
         return place, similarity
     labelled = visible > UNLABELLED
     spread = 2 * np.sqrt(np.maximum(area, 1e-9))[:, None] * np.array(sigmas)  # (N, J)
-    alike = np.exp(-((_apart(joints[:, None], truth) / spread) ** 2) / 2)  # (n, N, J)
+    apart = np.linalg.norm(joints[:, None] - truth, axis=3)  # (n, N, J), NaN for joints that were not found
+    alike = np.nan_to_num(np.exp(-((apart / spread) ** 2) / 2))
     oks = (alike * labelled).sum(2) / np.maximum(labelled.sum(1), 1)
     for person in np.argsort(-score, kind="stable").tolist():
         free = np.where(place < 0, oks[person], 0)

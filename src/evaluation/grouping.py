@@ -53,7 +53,7 @@ class People(NamedTuple):
 
     joints (n, J, 2) float32, NaN for a joint that was not found; score (n, J) float32, the heatmap there, 0
     for a joint that was not found; person_score (n,) float32. `group` gives joints in cells of the maps,
-    `src.evaluation.search.find_people` in pixels of the picture.
+    `src.evaluation.search.find_all` in pixels of the picture.
     """
 
     joints: np.ndarray

@@ -10,6 +10,7 @@ N people, L limbs, J joints.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,53 +31,73 @@ _TRUNK = {
     "Head": (("neck",), ("head top",)),
 }
 
-Ends = tuple[tuple[str, ...], tuple[str, ...]]
+
+class Limbs(NamedTuple):
+    """The limbs whose joints a skeleton has.
+
+    names (L,). ends: of each limb two, and of each end the numbers of its joints. groups: by name the numbers
+    of the limbs in it, left and right.
+    """
+
+    names: tuple[str, ...]
+    ends: tuple[tuple[list[int], list[int]], ...]
+    groups: dict[str, list[int]]
+
+    def middles(self, points: np.ndarray) -> np.ndarray:
+        """The ends (L, 2, N, 2) of the limbs of people, from their joints (N, J, 2)."""
+        return np.stack([[points[:, end].mean(1) for end in ends] for ends in self.ends])
+
+    def whole(self, joints: np.ndarray) -> np.ndarray:
+        """Which limbs (N, L) have all of their joints, of those given (N, J) bool."""
+        return np.stack([joints[:, one + other].all(1) for one, other in self.ends], axis=1)
 
 
-def limbs_of(skeleton: Skeleton) -> tuple[dict[str, Ends], dict[str, tuple[int, ...]]]:
-    """The limbs whose joints a skeleton has, by name, and for each group the places of its limbs."""
-    limbs: dict[str, Ends] = {}
-    groups: dict[str, tuple[int, ...]] = {}
-    for group, name, ends in _all_limbs():
-        if all(joint in skeleton.joints for end in ends for joint in end):
-            groups[group] = (*groups.get(group, ()), len(limbs))
-            limbs[name] = ends
-    return limbs, groups
+def limbs_of(skeleton: Skeleton) -> Limbs:
+    """The limbs of PCP that a skeleton has."""
+    known = [
+        limb for limb in _all_limbs() if all(name in skeleton.joints for end in limb.ends for name in end)
+    ]
+    ends = tuple(
+        ([*map(skeleton.index, first)], [*map(skeleton.index, second)]) for _, _, (first, second) in known
+    )
+    groups: dict[str, list[int]] = {}
+    for number, limb in enumerate(known):
+        groups.setdefault(limb.group, []).append(number)
+    return Limbs(tuple(limb.name for limb in known), ends, groups)
 
 
-def _all_limbs() -> Iterator[tuple[str, str, Ends]]:
-    """Group, name and ends of each limb."""
+class _Limb(NamedTuple):
+    """A limb by names: its group, its own, and those of the joints at either end."""
+
+    group: str
+    name: str
+    ends: tuple[tuple[str, ...], tuple[str, ...]]
+
+
+def _all_limbs() -> Iterator[_Limb]:
     for group, ends in _TRUNK.items():
-        yield group, group.lower(), ends
+        yield _Limb(group, group.lower(), ends)
     for group, (first, second) in _LIMBS.items():
         for side in _SIDES:
-            yield group, side.format(group.lower()), ((side.format(first),), (side.format(second),))
+            yield _Limb(group, side.format(group.lower()), ((side.format(first),), (side.format(second),)))
 
 
 def limb_distances(
-    predictions: np.ndarray,
-    joints: np.ndarray,
-    counted: np.ndarray,
-    skeleton: Skeleton,
+    predictions: np.ndarray, joints: np.ndarray, counted: np.ndarray, limbs: Limbs
 ) -> np.ndarray:
     """Errors in lengths of the limb as each of READINGS takes them: (3, N, L) float32, NaN what counts not.
 
     predictions, joints (N, J, 2), counted (N, J) bool: a limb counts if all joints of its ends do, and if it
     has a length. A prediction that is not a number is infinitely far off.
     """
-    limbs, groups = limbs_of(skeleton)
-    places = [[[skeleton.index(joint) for joint in end] for end in ends] for ends in limbs.values()]
-    true, found = (
-        np.stack([[points[:, end].mean(1) for end in ends] for ends in places])
-        for points in (joints.astype(np.float64), predictions.astype(np.float64))
-    )  # (L, 2, N, 2)
+    true, found = (limbs.middles(points.astype(np.float64)) for points in (joints, predictions))
     error = np.linalg.norm(found - true, axis=3)  # (L, 2, N)
     error[np.isnan(error)] = np.inf
     length = np.linalg.norm(true[:, 0] - true[:, 1], axis=2)  # (L, N)
-    known = np.stack([counted[:, ends[0] + ends[1]].all(1) for ends in places]) & (length > 0)
+    known = limbs.whole(counted).T & (length > 0)
     length[~known] = np.nan
     mean = np.empty_like(length)
-    for members in map(list, groups.values()):
+    for members in limbs.groups.values():
         mean[members] = length[members][known[members]].mean() if known[members].any() else np.nan
     mean[~known] = np.nan
     both, half = error.max(1), error.mean(1)

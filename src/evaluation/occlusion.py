@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from src.datasets.annotations import HIDDEN, UNLABELLED
+from src.datasets.annotations import HIDDEN, MASKED, UNLABELLED
 
 
 class Curve(NamedTuple):
@@ -30,7 +30,7 @@ class Curve(NamedTuple):
 
 def absent(visible: np.ndarray, hidden: bool) -> np.ndarray:
     """Which joints are absent, of visibilities of any shape: unlabelled ones, and perhaps hidden ones."""
-    return (visible > -1) & (visible <= (HIDDEN if hidden else UNLABELLED))
+    return (visible > MASKED) & (visible <= (HIDDEN if hidden else UNLABELLED))
 
 
 def precision_recall(score: np.ndarray, is_absent: np.ndarray) -> Curve | None:

@@ -54,10 +54,11 @@ class Tally(NamedTuple):
 def distances(
     predictions: np.ndarray, truth: np.ndarray, length: np.ndarray, counted: np.ndarray
 ) -> np.ndarray:
-    """Errors in units of the person's length, (N, J) float32; NaN where a joint does not count.
+    """Errors in units of a length, (N, J) float32; NaN where a joint does not count.
 
-    predictions, truth (N, J, 2) in the same coordinates. length (N,): people without a positive one do not
-    count. counted (N, J) bool. A prediction that is not a number is infinitely far off.
+    predictions, truth (N, J, 2) in the same coordinates, counted (N, J) bool. length (N,), of people, or
+    (N, J), of joints: without a positive one a joint does not count. Instead of N there may be several axes,
+    which broadcast. A prediction that is not a number is infinitely far off.
     """
     with np.errstate(over="ignore"):  # what is too large for a square is infinitely far off, too
         offset = (predictions - truth).astype(np.float32, copy=False)
@@ -66,7 +67,8 @@ def distances(
         error = np.add(offset[..., 0], offset[..., 1], order="F")
     np.sqrt(error, out=error)
     error[np.isnan(error)] = np.inf
-    error /= np.where(length > 0, length, np.nan).astype(np.float32)[:, None]
+    unit = np.where(length > 0, length, np.nan).astype(np.float32)
+    error /= unit if unit.ndim == error.ndim else unit[..., None]
     return only(error, counted)
 
 

@@ -7,15 +7,14 @@ split, left and right alike. How short a limb may look has no bound: it can poin
 N people, J joints, L limbs, C columns.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from src.datasets.annotations import UNLABELLED, VISIBLE
 from src.datasets.skeletons import Skeleton
 from src.evaluation.bootstrap import intervals
-from src.evaluation.failures import KINDS, failures
-from src.evaluation.limbs import limbs_of
+from src.evaluation.failures import KINDS, NOT_COUNTED, failures
+from src.evaluation.limbs import Limbs, limbs_of
+from src.evaluation.pck import Tally
 from src.evaluation.results import Result, Row, Score
 
 PROTOCOL = "failures"
@@ -42,12 +41,14 @@ def describe_failures(
     ends are. bootstrap: how often people are drawn for intervals; 0: there are none.
     """
     known = (visible > UNLABELLED) & (length > 0)[:, None]
-    limit = np.broadcast_to((threshold * length)[:, None], known.shape)
-    kinds = failures(predictions, joints, known, limit, skeleton.flip_order)[:, list(skeleton.mean_joints)]
+    in_means = list(skeleton.mean_joints)
+    kinds = failures(predictions, joints, known, length, threshold, skeleton.flip_order)[:, in_means]
     seen = visible == VISIBLE
-    of_joints = _columns(kinds >= 0, seen[:, list(skeleton.mean_joints)])
-    long, counted, limb_seen = _long_limbs(predictions, joints, known, seen, skeleton, length)
-    of_limbs = _columns(counted, limb_seen)
+    of_joints = _columns(kinds != NOT_COUNTED, seen[:, in_means])
+    limbs = limbs_of(skeleton)
+    counted = limbs.whole(known)
+    long = _too_long(predictions, joints, counted, limbs, length)
+    of_limbs = _columns(counted, limbs.whole(seen))
     places = {kind: list(KINDS).index(kind) for kind in _ALONE}
     parts = {
         **{
@@ -56,10 +57,9 @@ def describe_failures(
         },
         f"{PROTOCOL}_{_TOO_LONG}": ("Limbs too long", of_limbs & long[:, None], of_limbs),
     }
-    _, groups = limbs_of(skeleton)
     by_group = {
-        name: (f"{name} too long", (of_limbs & long[:, None])[..., list(own)], of_limbs[..., list(own)])
-        for name, own in groups.items()
+        name: (f"{name} too long", (of_limbs & long[:, None])[..., own], of_limbs[..., own])
+        for name, own in limbs.groups.items()
     }
     people = int(known.any(1).sum())
     left_out = int((visible > UNLABELLED).any(1).sum()) - people
@@ -84,48 +84,36 @@ def _columns(counted: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return np.stack([counted, counted & seen, counted & ~seen], axis=1)
 
 
-def _long_limbs(
-    predictions: np.ndarray,
-    joints: np.ndarray,
-    known: np.ndarray,
-    seen: np.ndarray,
-    skeleton: Skeleton,
-    length: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which limbs are too long, which count, and which are in sight: (N, L) bool each."""
-    limbs, groups = limbs_of(skeleton)
-    ends = [[[skeleton.index(joint) for joint in end] for end in both] for both in limbs.values()]
-    counted, in_sight = (
-        np.stack([state[:, one + other].all(1) for one, other in ends], axis=1) for state in (known, seen)
-    )
+def _too_long(
+    predictions: np.ndarray, joints: np.ndarray, counted: np.ndarray, limbs: Limbs, length: np.ndarray
+) -> np.ndarray:
+    """Which limbs (N, L) bool are longer than those of `joints` that count (N, L), or lack an end."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        found, true = (_lengths(points, ends) / length[:, None] for points in (predictions, joints))
+        found, true = (_lengths(points, limbs) / length[:, None] for points in (predictions, joints))
         long = np.zeros(counted.shape, bool)
-        for members in map(list, groups.values()):
+        for members in limbs.groups.values():
             lengths = true[:, members][counted[:, members]]
             longest = np.quantile(lengths, LONGEST) if len(lengths) else np.nan
-            long[:, members] = ~(found[:, members] <= longest)  # nor is one without an end a limb
-    return long, counted, in_sight
+            long[:, members] = ~(found[:, members] <= longest)
+    return long
 
 
-def _lengths(points: np.ndarray, ends: Sequence[Sequence[Sequence[int]]]) -> np.ndarray:
-    """Of each limb, between the middles of its ends: (N, L)."""
-    middles = np.stack([[points[:, end].mean(1) for end in both] for both in ends])  # (L, 2, N, 2)
-    return np.linalg.norm(middles[:, 0] - middles[:, 1], axis=2).T
+def _lengths(points: np.ndarray, limbs: Limbs) -> np.ndarray:
+    """Of each limb, between its ends: (N, L)."""
+    ends = limbs.middles(points)
+    return np.linalg.norm(ends[:, 0] - ends[:, 1], axis=2).T
 
 
 def _row(label: str, found: np.ndarray, counted: np.ndarray, bootstrap: int) -> Row:
     """The share of what was found (N, C, P) in what counts, by column."""
-    found, counted = found.sum(2), counted.sum(2)
-    number, total = found.sum(0), counted.sum(0)
-    known: list[tuple[float, float] | None] = [None] * len(total)
+    each = Tally(found.sum(2), counted.sum(2))
+    everybody = Tally(*(part.sum(0) for part in each))
+    known: list[tuple[float, float] | None] = [None] * len(everybody.counted)
     if bootstrap:
-        low, high = intervals(
-            len(found), lambda weights: _percent(weights @ found, weights @ counted), bootstrap
-        )
+
+        def figures(weights: np.ndarray) -> np.ndarray:
+            return Tally(*(weights @ part for part in each)).percent()
+
+        low, high = intervals(len(found), figures, bootstrap)
         known = [*zip(low.tolist(), high.tolist(), strict=True)]
-    return Row(label, tuple(map(Score, _percent(number, total).tolist(), total.tolist(), known)))
-
-
-def _percent(number: np.ndarray, total: np.ndarray) -> np.ndarray:
-    return np.where(total > 0, 100 * number / np.maximum(total, 1), np.nan)
+    return Row(label, tuple(map(Score, everybody.percent().tolist(), everybody.counted.tolist(), known)))

@@ -9,6 +9,11 @@ Ours are .h5 and .mat files. N people, J joints:
     skeleton          whose joints they are
     origin            0: the first pixel covers [0, 1)
 
+and a .h5 file may have what test.py was asked to keep:
+
+    heatmaps (N, J, h, w)  float16, of the last stage, averaged as they were decoded
+    input (N, R, R, 3)     uint8 RGB, what the network saw
+
 Others may have `preds` (N, J, 2), no idxs (the order of the split), and no origin: coordinates are then those
 of the release, which for most releases count pixels from 1.
 """
@@ -21,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from src.datasets.annotations import Annotations, People
-from src.datasets.files import check_shape, load_h5, load_json, load_mat, save_h5, save_mat
+from src.datasets.files import check_shape, h5_file, load_h5, load_json, load_mat, read_h5, save_mat
 from src.datasets.skeletons import SKELETONS, Skeleton
 from src.datasets.skeletons import skeleton as skeleton_named
 from src.errors import UserError
@@ -67,8 +72,13 @@ def picture_names(people: People, row: np.ndarray) -> np.ndarray:
 
 def write_h5(path: Path, predictions: Predictions) -> None:
     """Write a .h5 file: wholly, or not at all. UserError if the folder cannot be written."""
-    fields = _fields(predictions)
-    save_h5(path, fields | {"skeleton": np.bytes_(predictions.skeleton)})
+    with h5_file(path) as file:
+        add_to_h5(file, predictions)
+
+
+def add_to_h5(file: Any, predictions: Predictions) -> None:
+    """Write the fields into an open HDF5 file, which may hold pictures and maps of the same people."""
+    file.update(_fields(predictions) | {"skeleton": np.bytes_(predictions.skeleton)})
 
 
 def write_mat(path: Path, predictions: Predictions) -> None:
@@ -107,7 +117,9 @@ class Stored(NamedTuple):
     score: np.ndarray
 
 
-def read_predictions(path: Path, count: int, skeleton: Skeleton, default_origin: int) -> Stored:
+def read_predictions(
+    path: Path, count: int, skeleton: Skeleton, default_origin: int, by_mean: bool = False
+) -> Stored:
     """The predictions in a file.
 
     Reads .h5, .mat, .npz and .json files with `preds` as this module describes them; a `pos_pred_src`
@@ -115,10 +127,14 @@ def read_predictions(path: Path, count: int, skeleton: Skeleton, default_origin:
 
     count: N, the people of the split. skeleton: that of the split, which is the file's if it names none and
     has as many joints; else it is the known one that has as many. default_origin: `release_origin`, for
-    files without origin. Raises UserError for a file that is damaged or not about these people.
+    files without origin. by_mean: scores are the means of the heatmaps, which the file must have. Raises
+    UserError for a file that is damaged or not about these people.
     """
     content = _load(path)
     points, score = _points(content, path)
+    if by_mean:
+        score = mean_activations(path)
+        check_shape(score, points.shape[:2], "heatmaps", path)
     if len(points) != count:
         raise UserError(f"{path} has predictions for {len(points)} people, but the split has {count}")
     bad = ~np.isfinite(points).all((1, 2))
@@ -129,6 +145,17 @@ def read_predictions(path: Path, count: int, skeleton: Skeleton, default_origin:
         points, score = points[order], score[order]
     origin = _origin(content, default_origin, path)
     return Stored(points - origin, _skeleton(content, points.shape[1], skeleton, path), score)
+
+
+def mean_activations(path: Path) -> np.ndarray:
+    """The mean (N, J) of each heatmap in a file. UserError for one without, or that is damaged."""
+    lacking = UserError(f"{path} has no heatmaps; test.py --save-heatmaps writes such a preds.h5")
+    if path.suffix != ".h5":
+        raise lacking
+    with read_h5(path) as file:
+        if "heatmaps" not in file:
+            raise lacking
+        return np.stack([maps.mean((1, 2), dtype=np.float64) for maps in file["heatmaps"]])
 
 
 _FIELDS = ("preds", "pos_pred_src", "idxs", "origin", "skeleton")

@@ -31,8 +31,8 @@ pckh_all16       the correct share of all labelled joints, with pelvis and thora
 N people, J joints, C columns of a table, T thresholds of a curve.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import NamedTuple
 
@@ -73,7 +73,7 @@ class Truth:
     (N,): the length of the data set's metric, NaN where unknown. name: for titles and messages. crop (N,):
     the side of the square around the person that a network sees, in pixels of the picture; None: unknown.
     shows (N,) int64: whom, by a number from 0, where the same person is there several times; intervals are of
-    people, each with all that shows them. None: everybody is another.
+    people, each with all that shows them. None: everybody is another. action (N,) bytes: what they do.
     """
 
     joints: np.ndarray
@@ -83,6 +83,7 @@ class Truth:
     name: str
     crop: np.ndarray | None = None
     shows: np.ndarray | None = None
+    action: np.ndarray | None = None
 
     @classmethod
     def of(cls, people: People, rows: np.ndarray | None = None) -> "Truth":
@@ -93,9 +94,8 @@ class Truth:
         if isinstance(people, Annotations):
             people = people if rows is None else people.select(rows)
             crop = PERSON_PIXELS * people.scale * people.enlarge
-            return cls(
-                people.joints, people.visible, people.norm, people.skeleton, people.name, crop, _clips(people)
-            )
+            known = people.joints, people.visible, people.norm, people.skeleton, people.name
+            return cls(*known, crop, _clips(people), getattr(people, "action", None))
         wanted = range(len(people)) if rows is None else rows.tolist()
         drawn = [people.person(row) for row in wanted]
         return cls(
@@ -110,6 +110,19 @@ class Truth:
     def beside(cls, found: Found, people: People) -> "Truth":
         """The truth about those of `people` whom a network was run on, row by row with its predictions."""
         return cls(found.truth, found.visible, found.norm, people.skeleton, people.name)
+
+    def select(self, rows: np.ndarray) -> "Truth":
+        """The truth about those at `rows` (indices or a mask)."""
+        each = ("joints", "visible", "norm", "crop", "shows", "action")
+        known = {name: getattr(self, name) for name in each}
+        return replace(self, **{name: of[rows] for name, of in known.items() if of is not None})
+
+    def with_torso(self, side: str) -> "Truth":
+        """With the torso of PCK from the left or right shoulder, as `side` says, to the other hip."""
+        ends = f"{side} shoulder", f"{'left' if side == 'right' else 'right'} hip"
+        first, second = (self.skeleton.joints.index(end) for end in ends)
+        skeleton = replace(self.skeleton, torso=(first, second))
+        return replace(self, skeleton=skeleton, name=f"{self.name}, torso from {' to '.join(ends)}")
 
 
 def evaluate(
@@ -159,13 +172,22 @@ def protocols_of(
     return tuple(dict.fromkeys(wanted)) if wanted else customary
 
 
-def yardstick(protocol: str, truth: Truth) -> tuple[np.ndarray, float]:
-    """The lengths (N,) by which a kind of PCK divides people's errors, and its threshold.
+class Yardstick(NamedTuple):
+    """What a kind of PCK measures errors by.
 
-    Whoever has no positive length does not count. Raises KeyError for a protocol that is no kind of PCK.
+    length (N,): of each person in pixels; whoever has no positive one does not count. unit: what such lengths
+    are called. threshold: how many of them an error may be.
     """
+
+    length: np.ndarray
+    unit: str
+    threshold: float
+
+
+def yardstick(protocol: str, truth: Truth) -> Yardstick:
+    """The yardstick of a protocol for some people. Raises KeyError for one that is no kind of PCK."""
     measure = {each.protocol: each for each in _MEASURES}[protocol]
-    return measure.length(truth), measure.threshold
+    return Yardstick(measure.length(truth), measure.unit, measure.threshold)
 
 
 AP = "ap"
@@ -194,7 +216,8 @@ def _clips(people: Annotations) -> np.ndarray | None:
 class _Measure:
     """A kind of PCK: the length of a person and the share of it, and a second, finer share.
 
-    joints: those in the means. end: where the curve ends; 0: at the threshold.
+    length_name: one such length, with its article; unit: several. joints: those in the means. end: where the
+    curve ends; 0: at the threshold.
     """
 
     protocol: str
@@ -203,6 +226,7 @@ class _Measure:
     fine: float
     length: Callable[[Truth], np.ndarray]
     length_name: str
+    unit: str
     joints: Callable[[Skeleton], Sequence[int]] = lambda skeleton: skeleton.mean_joints
     end: float = 0
 
@@ -229,24 +253,30 @@ def _crops(truth: Truth) -> np.ndarray:
     return np.full(len(truth.joints), np.nan) if truth.crop is None else truth.crop
 
 
-_HEAD = _Measure("pckh", "PCKh", 0.5, 0.1, lambda truth: truth.norm, "a head size")
+_HEAD = _Measure("pckh", "PCKh", 0.5, 0.1, lambda truth: truth.norm, "a head size", "head sizes")
 _TORSO = _Measure(
     "pck", "PCK", 0.2, 0.1,
-    lambda truth: torso_lengths(truth.joints, truth.visible, truth.skeleton), "both ends of the torso",
+    lambda truth: torso_lengths(truth.joints, truth.visible, truth.skeleton),
+    "both ends of the torso", "torsos",
 )  # fmt: skip
 _BOX = _Measure(
     "pck-box", "PCK-box", 0.1, 0.05,
-    lambda truth: box_sides(truth.joints, truth.visible), "two joints to put a box around",
+    lambda truth: box_sides(truth.joints, truth.visible),
+    "two joints to put a box around", "box sides",
 )  # fmt: skip
-_FLIC = _Measure("pck-flic", "PCK-FLIC", 0.2, 0.1, lambda truth: truth.norm, "a torso", _elbows_and_wrists)
-_PERSON = _Measure("pck-person", "PCK-person", 0.2, 0.1, lambda truth: truth.norm, "a box")
+_FLIC = _Measure(
+    "pck-flic", "PCK-FLIC", 0.2, 0.1, lambda truth: truth.norm, "a torso", "torsos", _elbows_and_wrists
+)
+_PERSON = _Measure("pck-person", "PCK-person", 0.2, 0.1, lambda truth: truth.norm, "a box", "box sides")
 _WINDOW = _Measure(
-    "pck-window", "PCK-window", 0.05, 0.02, lambda truth: _crops(truth) / PENN_ENLARGE, "a window", end=0.1
-)
+    "pck-window", "PCK-window", 0.05, 0.02, lambda truth: _crops(truth) / PENN_ENLARGE,
+    "a window", "window sides", end=0.1,
+)  # fmt: skip
 _CROP = _Measure(
-    "pck-crop", "PCK-crop", 0.05, 0.02, _crops, "a crop", lambda skeleton: skeleton.accuracy_joints, end=0.1
-)
-_LIMB = _Measure("pcp", "PCP", 0.5, 0.2, lambda truth: truth.norm, "a limb with both ends")
+    "pck-crop", "PCK-crop", 0.05, 0.02, _crops, "a crop", "crop sides",
+    lambda skeleton: skeleton.accuracy_joints, end=0.1,
+)  # fmt: skip
+_LIMB = _Measure("pcp", "PCP", 0.5, 0.2, lambda truth: truth.norm, "a limb with both ends", "limbs")
 
 
 @dataclass(frozen=True)
@@ -260,7 +290,7 @@ class _Scored:
 
     measure: _Measure
     names: Sequence[str]
-    groups: dict[str, tuple[int, ...]]
+    groups: Mapping[str, Sequence[int]]
     means: Sequence[int]
     columns: tuple[str, ...]
     distance: Callable[[], np.ndarray]
@@ -308,11 +338,11 @@ def _pck(
 
 def _pcp(predictions: np.ndarray, truth: Truth, predicted: np.ndarray, bootstrap: int) -> Result:
     """As `_pck`, of limbs; the columns are the readings."""
-    limbs, groups = limbs_of(truth.skeleton)
-    if not limbs:
+    limbs = limbs_of(truth.skeleton)
+    if not limbs.names:
         raise UserError(f"{truth.name}: skeleton {truth.skeleton.name} has no limb of PCP with both ends")
     labelled = truth.visible > UNLABELLED
-    distance = limb_distances(predictions, truth.joints, labelled & predicted, truth.skeleton)
+    distance = limb_distances(predictions, truth.joints, labelled & predicted, limbs)
     counted = ~np.isnan(distance[0])
     if not counted.any():
         raise UserError(f"{truth.name}: nobody has {_LIMB.length_name}; another --protocol may do")
@@ -320,7 +350,9 @@ def _pcp(predictions: np.ndarray, truth: Truth, predicted: np.ndarray, bootstrap
     curves = Tally(
         np.stack([each.correct for each in tallies]), np.stack([each.counted for each in tallies])[:, None]
     )
-    scored = _Scored(_LIMB, list(limbs), groups, range(len(limbs)), READINGS, lambda: distance, curves)
+    scored = _Scored(
+        _LIMB, limbs.names, limbs.groups, range(len(limbs.names)), READINGS, lambda: distance, curves
+    )
     of_people = counted.any(1)
     left_out = int((labelled.any(1) & ~of_people).sum())
     notes = _notes(left_out, _LIMB, labelled.any(0) & ~predicted, truth.skeleton)

@@ -1,7 +1,7 @@
 """Search whole pictures for people: a network at one or several scales, then grouping.
 
     search = Search.of(skeleton, input_res=512, multiple=64, scales=(2, 1, 0.5))
-    people = find_people(network, picture, search, device)
+    people = dict(find_all(network, batches, search, device))  # batches of SceneViews(scenes, search.sides)
 
 At each scale the picture fills a square. Heatmaps of several scales are resized to the largest and averaged;
 tags mean something beside those of the same scale only, so they are taken from one, that nearest to 1. With
@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from src.datasets import affine
 from src.datasets.augmentation import SceneDraw
 from src.datasets.crops import Batch
-from src.datasets.images import Picture
 from src.datasets.scene_annotations import Scene, ScenePeople
 from src.datasets.scenes import Scenes, letterbox
 from src.datasets.skeletons import Skeleton
@@ -67,13 +66,22 @@ class Search:
         too. grouping: settings of Grouping beside the joint order. Raises UserError for scales that are no
         positive numbers.
         """
-        if not scales or not all(0 < scale < math.inf for scale in scales):
-            raise UserError(f"scales are positive numbers, such as 2 1 0.5, not {' '.join(map(str, scales))}")
+        sides = sides_of(input_res, multiple, scales)
         falling = sorted(scales, reverse=True)
-        sides = tuple(math.ceil(round(input_res * scale / multiple, 6)) * multiple for scale in falling)
         tags_of = min(range(len(falling)), key=lambda place: abs(math.log(falling[place])))
         order = skeleton.flip_order if flip_test else None
         return cls(Grouping.of(skeleton, **grouping), sides, tags_of, order, amp)
+
+
+def sides_of(input_res: int, multiple: int, scales: Sequence[float]) -> tuple[int, ...]:
+    """`scales` times `input_res` pixels, rounded up to multiples of `multiple`, the largest first.
+
+    Raises UserError for scales that are no positive numbers.
+    """
+    if not scales or not all(0 < scale < math.inf for scale in scales):
+        raise UserError(f"scales are positive numbers, such as 2 1 0.5, not {' '.join(map(str, scales))}")
+    falling = sorted(scales, reverse=True)
+    return tuple(math.ceil(round(input_res * scale / multiple, 6)) * multiple for scale in falling)
 
 
 class SceneViews(Scenes):
@@ -89,27 +97,13 @@ class SceneViews(Scenes):
 
     def sample(self, scene: Scene, draw: SceneDraw) -> Batch:
         """The sample of a scene; `draw` changes nothing. Raises BadImage."""
-        matrix = letterbox(scene.width, scene.height, self.sides[0])
-        picture = scene.read(affine.shrinkage(matrix))
-        return {
-            "image": _views(picture, scene.width, scene.height, self.sides),
-            "inverse": affine.invert(matrix),
-        }
-
-
-def _views(picture: Picture, width: int, height: int, sides: Sequence[int]) -> list[np.ndarray]:
-    """A picture, `width` x `height` pixels large where it is not reduced, in a square of each side."""
-    matrices = (affine.from_reduced(letterbox(width, height, side), picture.reduction) for side in sides)
-    return [affine.warp(picture.pixels, *warp) for warp in zip(matrices, sides, strict=True)]
-
-
-def find_people(network: nn.Module, picture: np.ndarray, search: Search, device: torch.device) -> People:
-    """The people in a picture (H, W, 3) uint8 RGB, joints in its pixels. The network is in eval mode."""
-    height, width = picture.shape[:2]
-    views = _views(Picture(picture), width, height, search.sides)
-    inverse = affine.invert(letterbox(width, height, search.sides[0]))
-    (people,) = _search(network, [torch.from_numpy(view[None]) for view in views], search, device)
-    return through(inverse, people)
+        matrices = [letterbox(scene.width, scene.height, side) for side in self.sides]
+        picture = scene.read(affine.shrinkage(matrices[0]))
+        views = [
+            affine.warp(picture.pixels, affine.from_reduced(matrix, picture.reduction), side)
+            for matrix, side in zip(matrices, self.sides, strict=True)
+        ]
+        return {"image": views, "inverse": affine.invert(matrices[0])}
 
 
 def find_all(
@@ -148,12 +142,13 @@ def maps_of(network: nn.Module, images: Iterable[Tensor], search: Search) -> tup
     """
     parts = [_of_one_scale(network, image, search) for image in images]
     size = parts[0][0].shape[2:]
-    heatmaps = torch.stack([_resized(heatmaps, size) for heatmaps, _ in parts]).mean(0)
+    heatmaps = torch.stack([resized(heatmaps, size) for heatmaps, _ in parts]).mean(0)
     tags = parts[search.tags_of][1]
-    return heatmaps, _resized(tags.flatten(1, 2), size).unflatten(1, tags.shape[1:3])
+    return heatmaps, resized(tags.flatten(1, 2), size).unflatten(1, tags.shape[1:3])
 
 
-def _resized(maps: Tensor, size: Sequence[int]) -> Tensor:
+def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Maps (B, J, h, w) at another size (h, w), bilinear."""
     if maps.shape[2:] == torch.Size(size):
         return maps
     return F.interpolate(maps, list(size), mode="bilinear", align_corners=False)

@@ -59,7 +59,8 @@ def compare(loaded: models.LoadedModel, content: bytes, images: np.ndarray, name
     session = exported.open_session(content, name)
     stored = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
     limits, size = LIMITS[stored["precision"]], loaded.input_res
-    network = Exportable(loaded.network, size, decode=False)
+    network = Exportable(loaded, decode=False)
+    decoder = Decoder(network.kind, size, loaded.target_mass)
     floats = exported.to_floats(images)
     found = []
     for batch in (floats, floats[:1]):
@@ -67,7 +68,7 @@ def compare(loaded: models.LoadedModel, content: bytes, images: np.ndarray, name
         with torch.inference_mode():
             expected = [output.numpy() for output in network(torch.from_numpy(batch))]
         found.append(_agreement(answers[: len(expected)], expected, network.kind, size))
-        if stored["decode"] and not _decodes(answers, network.kind, size, limits):
+        if stored["decode"] and not _decodes(answers, decoder, limits):
             raise UserError(f"{name} would not decode its maps as PyTorch does")
     outputs, joints, compared, undecided = zip(*found, strict=True)
     agreement = Agreement(float(np.max(outputs)), max(joints), sum(compared), sum(undecided))
@@ -125,11 +126,12 @@ def _slope(maps: np.ndarray) -> np.ndarray:
     return np.abs(after - before).min(0)
 
 
-def _decodes(answers: Sequence[np.ndarray], kind: str, size: int, limits: Limits) -> bool:
+def _decodes(answers: Sequence[np.ndarray], decoder: Decoder, limits: Limits) -> bool:
     """Whether the file decoded its own maps as PyTorch does. Of equal heights it may take others."""
+    kind, size = decoder.kind, decoder.input_res
     count = 2 if kind == TAGS else 1
     outputs = [torch.from_numpy(maps) for maps in answers[:count]]
-    pairs = zip(answers[count:], (each.numpy() for each in Decoder(kind, size)(*outputs)), strict=True)
+    pairs = zip(answers[count:], (each.numpy() for each in decoder(*outputs)), strict=True)
     (points, expected), (scores, heights), *_ = pairs
     if kind == COORDINATES:
         return bool(np.abs(points - expected).max() <= limits.joints)

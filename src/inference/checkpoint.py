@@ -10,6 +10,7 @@ from src import models
 from src.datasets.skeletons import Skeleton
 from src.datasets.targets import to_images
 from src.errors import UserError
+from src.evaluation.decode import as_targets
 from src.evaluation.predict import located
 from src.evaluation.search import Search, maps_of
 from src.models.folding import fold
@@ -33,6 +34,7 @@ class Checkpoint(nn.Module):
             _lower(self.network, AMP_TYPES[amp])
         self.skeleton = Skeleton.from_dict(loaded.skeleton)
         self.input_res = loaded.input_res
+        self.target_mass = loaded.target_mass
         self.multi_person = bool(loaded.config.get("tag_dim"))
         self.has_maps = self.network.arch not in models.REGRESSION
 
@@ -44,7 +46,7 @@ class Checkpoint(nn.Module):
     @torch.inference_mode()
     def joints(self, images: np.ndarray, flip_test: bool) -> tuple[np.ndarray, np.ndarray]:
         order = self.skeleton.flip_order if flip_test else None
-        points, scores, stride = located(self, self._images(images), order)
+        points, scores, stride = located(self, self._images(images), order, self.target_mass)
         return points.cpu().numpy() * np.float32(stride), scores.cpu().numpy()
 
     @torch.inference_mode()
@@ -53,6 +55,8 @@ class Checkpoint(nn.Module):
             raise UserError(f"{self.network.arch} gives coordinates, and no maps")
         search = Search.of(self.skeleton, self.input_res, 1, flip_test=flip_test)
         heatmaps, tags = maps_of(self, [self._images(images)], search)
+        if self.target_mass is not None:
+            heatmaps = as_targets(heatmaps, self.target_mass)
         return heatmaps.cpu().numpy(), tags.cpu().numpy() if self.multi_person else None
 
     def _images(self, images: np.ndarray) -> Tensor:

@@ -15,10 +15,12 @@ and with --decode also
     peak_tags         (batch, L, J, K)
 
 and in its metadata, as JSON: `format`, `arch`, `config`, `skeleton`, `input_res`, `normalisation` (mean and
-std of R, G and B, which the file itself subtracts and divides by), `decode`, `precision`.
+std of R, G and B, which the file itself subtracts and divides by), `decode`, `precision`; and `target_mass`,
+null but for heatmaps that are logits (`src.evaluation.decode.as_targets`).
 """
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +31,7 @@ import numpy as np
 
 from src.datasets.skeletons import Skeleton
 from src.errors import UserError
-from src.evaluation.cells import decode
+from src.evaluation.cells import as_targets, decode
 
 FORMAT = 1
 METADATA = {
@@ -42,6 +44,7 @@ METADATA = {
     "decode": bool,
     "precision": str,
 }
+TARGET_MASS = "target_mass"  # not in older files
 HEATMAPS, TAGS, COORDINATES = "heatmaps", "tags", "coordinates"
 JOINTS, SCORES = "joints", "scores"
 PEAKS = ("peaks", "peak_scores", "peak_tags")
@@ -66,6 +69,7 @@ class Exported:
         self.metadata = _metadata(self.session, path)
         self.skeleton = _skeleton(self.metadata["skeleton"], path)
         self.input_res: int = self.metadata["input_res"]
+        self.target_mass: float | None = self.metadata[TARGET_MASS]
         self._flip_order = self.skeleton.flip_order
         outputs = {output.name: output.shape for output in self.session.get_outputs()}
         self.multi_person = TAGS in outputs
@@ -81,7 +85,7 @@ class Exported:
         output = self._averaged(to_floats(images), flip_test)
         if not self.has_maps:
             return output * np.float32(self.input_res), np.ones(output.shape[:2], np.float32)
-        points, scores = decode(output)
+        points, scores = decode(output, self.target_mass)
         return points * np.float32(self.input_res / output.shape[-1]), scores
 
     def maps(self, images: np.ndarray, flip_test: bool) -> tuple[np.ndarray, np.ndarray | None]:
@@ -89,7 +93,8 @@ class Exported:
             raise UserError(f"{self.metadata['arch']} gives coordinates, and no maps")
         floats = to_floats(images)
         if not self.multi_person:
-            return self._averaged(floats, flip_test), None
+            heatmaps = self._averaged(floats, flip_test)
+            return heatmaps if self.target_mass is None else as_targets(heatmaps, self.target_mass), None
         heatmaps, tags = self.run(floats, [HEATMAPS, TAGS])
         if flip_test:
             mirrored, mirrored_tags = self.run(_mirrored(floats), [HEATMAPS, TAGS])
@@ -196,7 +201,7 @@ def _metadata(session: Any, path: str | Path) -> dict[str, Any]:
             " tools/export.py CHECKPOINT --out FILE.onnx writes files that do"
         )
     try:
-        metadata = {key: json.loads(stored[key]) for key in METADATA}
+        metadata = {key: json.loads(stored.get(key, "null")) for key in (*METADATA, TARGET_MASS)}
     except json.JSONDecodeError:
         raise UserError(f"{path} is damaged: its metadata is no JSON") from None
     if metadata["format"] != FORMAT:
@@ -204,6 +209,9 @@ def _metadata(session: Any, path: str | Path) -> dict[str, Any]:
     for key, kind in METADATA.items():
         if type(metadata[key]) is not kind:
             raise UserError(f"{path} is damaged: its {key} is {shorten(repr(metadata[key]), 40)}")
+    mass = metadata[TARGET_MASS]
+    if mass is not None and not (type(mass) is float and 0 < mass < math.inf):
+        raise UserError(f"{path} is damaged: its {TARGET_MASS} is {shorten(repr(mass), 40)}")
     return metadata
 
 

@@ -6,6 +6,7 @@ B batch, J joints, L tag dimension, K peaks, R input side, h x w maps.
 import io
 import json
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,8 +15,18 @@ from torch import Tensor, nn
 
 from src import models
 from src.errors import UserError
+from src.evaluation.decode import confidences
 from src.evaluation.grouping import Grouping
-from src.inference.exported import COORDINATES, FORMAT, HEATMAPS, JOINTS, METADATA, PEAKS, SCORES, TAGS
+from src.inference.exported import (
+    COORDINATES,
+    FORMAT,
+    HEATMAPS,
+    JOINTS,
+    PEAKS,
+    SCORES,
+    TAGS,
+    TARGET_MASS,
+)
 from src.models.layers import Normalise, PoseNetwork
 
 DEFAULT_OPSET = 17
@@ -26,11 +37,12 @@ class Decoder(nn.Module):
 
     Without tags the arg-max cell of each map, with the quarter shift of `src.evaluation.decode`; with tags
     the peaks of `src.evaluation.grouping`, each with its tag. Coordinates are only scaled to pixels.
+    target_mass: for maps of logits, whose scores are those of `src.evaluation.decode.confidences`.
     """
 
-    def __init__(self, kind: str, input_res: int) -> None:
+    def __init__(self, kind: str, input_res: int, target_mass: float | None = None) -> None:
         super().__init__()
-        self.kind, self.input_res = kind, input_res
+        self.kind, self.input_res, self.target_mass = kind, input_res, target_mass
 
     def forward(self, *outputs: Tensor) -> tuple[Tensor, ...]:
         if self.kind == COORDINATES:
@@ -42,7 +54,10 @@ class Decoder(nn.Module):
         flat = heatmaps.flatten(2)
         if self.kind == HEATMAPS:
             cells = flat.argmax(2, keepdim=True)
-            return cell * _points(heatmaps, cells)[:, :, 0], flat.gather(2, cells)[..., 0]
+            scores = flat.gather(2, cells)[..., 0]
+            if self.target_mass is not None:
+                scores = confidences(heatmaps, scores, self.target_mass)
+            return cell * _points(heatmaps, cells)[:, :, 0], scores
         scores, cells = _peaks(heatmaps)
         tags = outputs[1].flatten(3)
         return cell * _points(heatmaps, cells), scores, _at(tags, cells)
@@ -77,12 +92,12 @@ def _points(heatmaps: Tensor, cells: Tensor) -> Tensor:
 class Exportable(nn.Module):
     """A network with the outputs of its file."""
 
-    def __init__(self, network: PoseNetwork, input_res: int, decode: bool) -> None:
+    def __init__(self, loaded: models.LoadedModel, decode: bool) -> None:
         super().__init__()
-        self.network = network
-        self.joints = network.config["num_joints"]
-        self.kind = kind_of(network)
-        self.decoder = Decoder(self.kind, input_res) if decode else None
+        self.network = loaded.network
+        self.joints = self.network.config["num_joints"]
+        self.kind = kind_of(self.network)
+        self.decoder = Decoder(self.kind, loaded.input_res, loaded.target_mass) if decode else None
 
     @property
     def names(self) -> list[str]:
@@ -116,7 +131,7 @@ def to_onnx(loaded: models.LoadedModel, decode: bool, half: bool, opset: int) ->
     """
     import onnx
 
-    network = Exportable(loaded.network, loaded.input_res, decode).eval()
+    network = Exportable(loaded, decode).eval()
     images = torch.zeros(1, 3, loaded.input_res, loaded.input_res)
     file = io.BytesIO()
     with warnings.catch_warnings():  # about itself, and about sizes that do not change: those of the image
@@ -133,6 +148,8 @@ def to_onnx(loaded: models.LoadedModel, decode: bool, half: bool, opset: int) ->
             reason = str(error).splitlines()[0]
             raise UserError(f"{loaded.arch} cannot be written with opset {opset}: {reason}") from None
     model = onnx.load_from_string(file.getvalue())
+    with torch.inference_mode():
+        _tell_sizes(model, [output.shape for output in network(images)])
     if half:
         model = _halved(model)
     normalise = next(each for each in loaded.network.modules() if isinstance(each, Normalise))
@@ -148,9 +165,17 @@ def to_onnx(loaded: models.LoadedModel, decode: bool, half: bool, opset: int) ->
         },
         "decode": decode,
         "precision": "float16" if half else "float32",
+        TARGET_MASS: loaded.target_mass,
     }
-    onnx.helper.set_model_props(model, {key: json.dumps(values[key]) for key in METADATA})
+    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in values.items()})
     return model.SerializeToString()
+
+
+def _tell_sizes(model: Any, shapes: Sequence[torch.Size]) -> None:
+    """Give the sizes of outputs but for the batch, which the exporter calls by names of its operations."""
+    for output, shape in zip(model.graph.output, shapes, strict=True):
+        for dimension, size in zip(output.type.tensor_type.shape.dim[1:], shape[1:], strict=True):
+            dimension.dim_value = size
 
 
 def _halved(model: Any) -> Any:

@@ -33,6 +33,8 @@ class Runner(Protocol):
     def maps(self, images: np.ndarray, flip_test: bool) -> tuple[np.ndarray, np.ndarray | None]:
         """Heatmaps (B, J, h, w) and tags (B, L, J, h, w), float32; None instead of tags where there are none.
 
-        With `flip_test` there are twice as many tags. Raises UserError for a network of coordinates.
+        Maps of logits, of a network that learnt with the softmax loss, are given as the heatmaps that they
+        stand for, if its file says how (`src.evaluation.decode.as_targets`). With `flip_test` there are twice
+        as many tags. Raises UserError for a network of coordinates.
         """
         ...

@@ -116,6 +116,7 @@ class LoadedModel:
     skeleton: plain dict of the joints, `src.datasets.skeletons.Skeleton.from_dict` reads it.
     input_res: side of the square input in pixels.
     weights: "ema" for the running average of the weights, which is preferred, or "model".
+    target_mass: for maps of logits, what scales their softmax (`src.evaluation.decode.as_targets`).
     """
 
     network: PoseNetwork
@@ -124,6 +125,7 @@ class LoadedModel:
     skeleton: dict[str, Any]
     input_res: int
     weights: str
+    target_mass: float | None = None
 
 
 # Those that find one person at a time, and those that predict tags, which say whose a joint is.
@@ -279,6 +281,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
         skeleton=checkpoint["skeleton"],
         input_res=checkpoint["input_res"],
         weights=weights,
+        target_mass=checkpoint.get("target_mass"),
     )
 
 

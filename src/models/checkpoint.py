@@ -9,10 +9,16 @@ Every checkpoint has
     input_res   side of the square input in pixels
     model       state dict with unwrapped names
 
-and may have `ema`, a state dict of averaged weights, `discriminator`, that of the network that learnt beside
-it (`src.models.PARTNERS`), and all that a training needs to go on.
+and may have
+
+    target_mass    what scales the softmax of maps that are logits (`src.evaluation.decode.as_targets`)
+    ema            state dict of averaged weights
+    discriminator  that of the network that learnt beside it (`src.models.PARTNERS`)
+
+and all that a training needs to go on.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,14 +40,17 @@ REQUIRED = {"arch": str, "config": dict, "skeleton": dict, "input_res": int, "mo
 CONVERT = "checkpoints of other code are converted with `python tools/convert.py OLD --out NEW`"
 
 
-def describe(network: PoseNetwork, skeleton: Mapping[str, Any], input_res: int) -> dict[str, Any]:
-    """The entries that every checkpoint has, for a network that `src.models.build` made (unwrapped)."""
+def describe(
+    network: PoseNetwork, skeleton: Mapping[str, Any], input_res: int, target_mass: float | None = None
+) -> dict[str, Any]:
+    """The entries that say what a network is that `src.models.build` made (unwrapped), and its weights."""
     return {
         "format": FORMAT,
         "arch": network.arch,
         "config": network.config,
         "skeleton": dict(skeleton),
         "input_res": input_res,
+        "target_mass": target_mass,
         "model": network.state_dict(),
     }
 
@@ -95,6 +104,9 @@ def _contradiction(content: Mapping[str, Any]) -> str:
     for key in ("model", "ema", *PARTNERS):
         if content.get(key) and not is_state_dict(content[key]):
             return f"{key} is no state dict"
+    mass = content.get("target_mass")
+    if mass is not None and not (type(mass) is float and 0 < mass < math.inf):
+        return f"target_mass is {shorten(repr(mass), 20)}"
     joints, outputs = content["skeleton"].get("joints"), content["config"].get("num_joints")
     if isinstance(joints, list | tuple) and outputs not in (None, len(joints)):
         return f"its skeleton has {len(joints)} joints, its network {shorten(str(outputs), 20)}"

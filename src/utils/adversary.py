@@ -20,7 +20,7 @@ from src.utils import distributed
 from src.utils.command import note
 from src.utils.device import autocast, compiled, place
 from src.utils.optimization import Update, build_optimizer, parts_of
-from src.utils.supervision import Batch, Losses, Supervision, summed
+from src.utils.supervision import Batch, Losses, MapObjective, Supervision, summed
 from src.utils.training import Run, Stateful
 
 # Heatmaps lie between 0 and 1. A discriminator whose error is 10 in the mean reconstructs nothing any more.
@@ -34,15 +34,18 @@ Look = tuple[Batch, Tensor, Losses]  # a rendered part of a batch, the predicted
 class Adversary:
     """A discriminator that learns beside a pose network, and tells it how real its heatmaps look.
 
-    supervision, network: of the pose network. size: side of its heatmaps in cells. The options are those of
+    supervision, network, objective: of the pose network. The options are those of
     `src.utils.options.add_adversarial_options`.
 
     Raises UserError for a size of the discriminator that does not suit the heatmaps.
     """
 
-    def __init__(self, supervision: Supervision, network: PoseNetwork, size: int, options: Namespace) -> None:
-        self.supervision, self.pose_network, self.options = supervision, network, options
-        self.device = supervision.device
+    def __init__(
+        self, supervision: Supervision, network: PoseNetwork, objective: MapObjective, options: Namespace
+    ) -> None:
+        self.supervision, self.objective = supervision, objective
+        self.pose_network, self.options, self.device = network, options, supervision.device
+        size = objective.size
         if size % 2**options.d_depth:
             raise UserError(
                 f"heatmaps of {size} cells cannot be halved {options.d_depth} times: lower --d-depth"
@@ -76,7 +79,7 @@ class Adversary:
             return self._alone(supervision.learn(batch, rate, update, accuracy))
         update.begin(rate)
         self.update.begin(rate * options.lr_d / options.lr if options.lr else options.lr_d)
-        batch = supervision.objective.supervised(batch)
+        batch = self.objective.supervised(batch)
         total = distributed.mean(batch["weight"].sum())
         samples = distributed.mean(_counts(batch).sum())
         # a batch in one part goes through the pose network once, for both networks' sake
@@ -108,7 +111,7 @@ class Adversary:
         for part in parts_of(batch, self.options.accumulate, supervision.learner):
             part = supervision.rendered(part)
             maps, losses = supervision.forward(supervision.learner, part, total, accuracy)
-            yield part, supervision.objective.heatmaps(maps, part), losses
+            yield part, self.objective.heatmaps(maps, part), losses
 
     def _foreseen(self, batch: Batch, total: Tensor) -> Iterator[Look]:
         """What the pose network is going to predict for each part, without its graph."""
@@ -117,7 +120,7 @@ class Adversary:
             part = supervision.rendered(part)
             with torch.no_grad(), statistics_kept(self.pose_network), autocast(self.device, self.options.amp):
                 maps, losses = supervision.evaluate(self.pose_network, part["images"], total, *part["truth"])
-            yield part, supervision.objective.heatmaps(maps, part), losses
+            yield part, self.objective.heatmaps(maps, part), losses
 
     def _confront(self, part: Batch, fake: Tensor, samples: Tensor) -> Losses:
         """The discriminator's energies of real and predicted heatmaps, from which it learns.

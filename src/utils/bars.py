@@ -163,13 +163,13 @@ TABLES: dict[str, Callable[[Sequence[Scores]], str]] = {"text": table, "md": mar
 
 
 def _marked(scores: Sequence[Scores], own: Scores, mark: Callable[[str], str]) -> list[str]:
-    """The cells of a run, those marked that no other run exceeds."""
+    """The cells of a run, those marked that no other run exceeds, and some other does not reach."""
     cells = []
     for name in names_of(scores):
-        values = [each.figures.get(name, math.nan) for each in scores]
-        best = max((value for value in values if not math.isnan(value)), default=math.nan)
+        values = [value for each in scores if not math.isnan(value := each.figures.get(name, math.nan))]
+        is_best = name in own.figures and min(values, default=0) < own.figures[name] == max(values)
         cell = _cell(own, name)
-        cells.append(mark(cell) if len(scores) > 1 and own.figures.get(name) == best else cell)
+        cells.append(mark(cell) if is_best else cell)
     return cells
 
 

@@ -12,6 +12,7 @@ from argparse import BooleanOptionalAction
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,6 +23,8 @@ from src.losses import COORDINATE_LOSSES, HEATMAP_LOSSES
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS_FILE = "options.json"  # in the folder of an experiment
+QUARTER, DARK = "quarter", "dark"  # ways to decode heatmaps
+GROUPINGS = ("view", "torso", "action")  # of people, see src/evaluation/breakdown.py
 
 # What names a run rather than describes it: not taken over from a stored experiment.
 _NOT_INHERITED = (
@@ -49,6 +52,7 @@ OLD_SPELLINGS = {
     "flipFactor": "flip-prob", "snapshot": "snapshot-every", "saveInterval": "snapshot-every",
     "valInterval": "valid-every", "loadModel": "load-model", "finalPredictions": "final-predictions",
     "branch": "branch", "continue": "continue", "dataset": "dataset", "exp": "exp", "epochs": "epochs",
+    "saveInput": "save-input", "saveHeatmaps": "save-heatmaps",
     "modelCkpt": "load-model", "epsilon": "eps", "alpha": "alpha", "momentum": "momentum",
     "maxNumPeople": "max-people", "lrD": "lr-d", "lambda_G": "lambda-g", "lambda_kt": "lambda-kt",
     "kt_lr": "lambda-kt", "kt_init": "kt-init", "baseName": "backbone", "mini_batch_count": "accumulate",
@@ -112,17 +116,32 @@ class Parser(configargparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(message)
+        raise UserError(message.replace("ignored explicit argument", "it takes no value, and has"))
 
     def parse_strictly(self, argv: Sequence[str], stored: dict[str, Any] | None = None) -> argparse.Namespace:
-        """Parse `argv` over the config files, or over `stored` options; an unknown one is a UserError."""
-        contents = None if stored is None else json.dumps({"options": stored})
-        options, unknown = self.parse_known_args(list(argv), config_file_contents=contents, env_vars={})
+        """Parse `argv` over the config files, or over `stored` options; an unknown one is a UserError.
+
+        Words that belong to no option may stand before, between and behind options, where a parser takes any;
+        there are no config files then.
+        """
+        if any(not action.option_strings for action in self._actions):
+            options, unknown = self.parse_known_intermixed_args(list(argv))
+        else:
+            contents = None if stored is None else json.dumps({"options": stored})
+            options, unknown = self.parse_known_args(list(argv), config_file_contents=contents, env_vars={})
         if unknown:
             known = [name for action in self._actions for name in action.option_strings]
             word = unknown[0].split("=")[0]
+            if not word.startswith("-"):
+                raise UserError(self._left_over(word, argv))
             raise UserError(f"there is no option {word}{suggest(word, known)}; --help lists them")
         return options
+
+    def _left_over(self, word: str, argv: Sequence[str]) -> str:
+        """What is wrong with a word that is neither an option nor the value of one."""
+        flags = {name for action in self._actions if action.nargs == 0 for name in action.option_strings}
+        flag = next((before for before, after in pairwise(argv) if after == word and before in flags), None)
+        return f"{flag} takes no value, and has {word!r}" if flag else f"no option takes {word!r}; see --help"
 
 
 def parse(
@@ -153,6 +172,7 @@ def parse(
     build(parser)
     args = parser.parse_strictly(argv)
     _check_start(args)
+    _check_epochs(argv)
     return args
 
 
@@ -163,6 +183,12 @@ def _check_start(args: argparse.Namespace) -> None:
     for name in ("strict", "transfer_head"):
         if getattr(args, name) and not args.load_model:
             raise UserError(f"--{name.replace('_', '-')} is about --load-model FILE: give that, too")
+
+
+def _check_epochs(argv: Sequence[str]) -> None:
+    """UserError for two lengths that are typed at once; one of a recipe gives way to the other."""
+    if {"--epochs", "--more-epochs"} <= {word.partition("=")[0] for word in argv}:
+        raise UserError("--epochs says how many there are in all, --more-epochs how many more: give one")
 
 
 def _peek(argv: Sequence[str]) -> argparse.Namespace:
@@ -418,7 +444,8 @@ def _add_scoring_options(parser: Parser, stored: str, batch_size: int) -> Any:
     return how
 
 
-def add_single_person_scoring_options(parser: Parser) -> None:
+def add_single_person_scoring_options(parser: Parser, heatmaps: bool = True) -> None:
+    """heatmaps: whether the task's networks give some; else joints come without, and are only found."""
     how = _add_scoring_options(parser, ".h5, .mat, .npz or .json", batch_size=16)
     how.add_argument(
         "--protocol", nargs="+", metavar="NAME",
@@ -430,22 +457,50 @@ def add_single_person_scoring_options(parser: Parser) -> None:
         " the means",
     )  # fmt: skip
     how.add_argument(
+        "--torso", choices=("left", "right"),
+        help="for pck: it goes from this shoulder to the other hip; none: left, for flic right",
+    )  # fmt: skip
+    how.add_argument(
+        "--by", nargs="+", choices=GROUPINGS, default=[],
+        help="also score groups of people: by the side they show, how far the trunk leans, what they do",
+    )  # fmt: skip
+    how.add_argument(
         "--boxes",
         type=path,
         metavar="FILE",
         help="of people detected in COCO; none: annotated ones",
     )
     how.add_argument("--box-score", type=real, default=0.0, help="the least score of such a box")
+    how.add_argument(
+        "--save-input", action="store_true", help="put what the network saw into preds.h5, too: large"
+    )
     _add_drawn_for(how, 256)
+    if heatmaps:
+        _add_heatmap_options(how)
+    else:
+        parser.set_defaults(decode=QUARTER, scales=[1.0], save_heatmaps=False)
+
+
+def _add_heatmap_options(how: Any) -> None:
+    how.add_argument(
+        "--decode", choices=(QUARTER, DARK), default=QUARTER,
+        help="joints within a cell: a quarter towards the higher neighbour, or where a Gaussian has its peak",
+    )  # fmt: skip
+    _add_scales(how)
+    how.add_argument("--save-heatmaps", action="store_true", help="put them into preds.h5, too: large")
+
+
+def _add_scales(how: Any) -> None:
+    how.add_argument(
+        "--scales", type=positive_real, nargs="+", default=[1.0], metavar="SCALE",
+        help="of the network's input size, such as 2 1 0.5; maps are averaged",
+    )  # fmt: skip
 
 
 def add_multi_person_scoring_options(parser: Parser) -> None:
     _add_scoring_options(parser, "results in COCO's format", batch_size=4)
     search = parser.add_argument_group("search")
-    search.add_argument(
-        "--scales", type=positive_real, nargs="+", default=[1.0], metavar="SCALE",
-        help="of the network's input size, such as 2 1 0.5",
-    )  # fmt: skip
+    _add_scales(search)
     search.add_argument("--max-people", type=positive, default=30, help="to be found in a picture at most")
     _add_drawn_for(search, 512)
     search.add_argument(
@@ -606,8 +661,14 @@ def add_data_options(parser: Parser, datasets: Sequence[str], several: bool = Fa
         help="how many synthetic people there are",
     )  # fmt: skip
     data.add_argument(
-        "--synth-poses", choices=("all", "upright"), default="all",
-        help="upright: only those who stand, walk or run, seen from the front; learnt sooner",
+        "--synth-poses", choices=("all", "upright", "acrobatic"), default="all",
+        help="upright: only those who stand, walk or run, seen from the front; learnt sooner; acrobatic: more"
+        " of those who jump, lie, or stand on their hands",
+    )  # fmt: skip
+    data.add_argument(
+        "--synth-bank", type=path, metavar="DIR",
+        help="keep drawings in files of this folder, from which they are read when they are wanted again;"
+        " any number of runs may share it",
     )  # fmt: skip
     data.add_argument("--valid-share", type=share, default=0.2, help="share held out where there is no split")
     data.add_argument(

@@ -4,6 +4,7 @@ Pictures are (H, W, 3) uint8 RGB; joints are continuous (x, y) in their pixels, 
 Nothing here changes its arguments. N pictures, J joints, h x w heatmap.
 """
 
+import colorsys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from src.datasets.skeletons import Skeleton
 from src.errors import UserError
 from src.evaluation.grouping import People
 from src.utils.files import replacing
+from src.utils.tracking import extent
 
 Colour = tuple[int, int, int]
 
@@ -34,6 +36,10 @@ PEOPLE: tuple[Colour, ...] = (
     (176, 240, 255), (160, 200, 60),
 )  # fmt: skip
 
+# Of the maps of joints: hues in degrees, from the first joint of a side to the last, and their saturation.
+# Orange is in the middle of those of the left, blue of those of the right.
+_SHADES = {LEFT: (-15, 75, 1.0), RIGHT: (185, 285, 0.9), TRUNK: (90, 150, 0.2)}
+
 FAINTEST = 0.2  # opacity of a joint of score 0; one of 0.8 is covered wholly
 
 _SUBPIXEL_BITS = 4  # OpenCV takes fixed-point coordinates
@@ -49,6 +55,17 @@ def limb_colour(skeleton: Skeleton, limb: tuple[int, int]) -> Colour:
     """The side of a limb's joints; TRUNK if it joins both sides, or neither has one."""
     sides = {joint_colour(skeleton, joint) for joint in limb} - {TRUNK}
     return sides.pop() if len(sides) == 1 else TRUNK
+
+
+def map_colours(skeleton: Skeleton) -> np.ndarray:
+    """A colour (J, 3) for the map of each joint: warm ones left, cold ones right, pale ones in the middle."""
+    sides = [joint_colour(skeleton, joint) for joint in range(skeleton.num_joints)]
+    colours = np.empty((len(sides), 3), np.float32)
+    for side, (first, last, saturation) in _SHADES.items():
+        joints = [joint for joint, own in enumerate(sides) if own == side]
+        for joint, hue in zip(joints, np.linspace(first, last, len(joints)), strict=True):
+            colours[joint] = colorsys.hsv_to_rgb(hue / 360 % 1, saturation, 1)
+    return 255 * colours
 
 
 def draw_pose(
@@ -73,7 +90,7 @@ def draw_pose(
     image = image.copy()
     shown = _shown(joints, scores, threshold, visible)
     hidden = np.zeros(len(joints), bool) if visible is None else visible == HIDDEN
-    pen = _Pen(skeleton, thickness or _thickness(joints[shown]), colour)
+    pen = _Pen(skeleton, thickness or _thickness(extent(joints[shown])), colour)
     if fade and scores is not None:
         _paint_faded(image, joints, shown, scores, pen)
     else:
@@ -88,20 +105,23 @@ def draw_people(
     *,
     threshold: float = 0.0,
     thickness: int | None = None,
+    sizes: Sequence[float] | np.ndarray | None = None,
     colours: Sequence[Colour | None] | None = None,
     fade: bool = False,
 ) -> np.ndarray:
     """A copy of the picture (H, W, 3) with everybody in a colour of their own, the surest on top.
 
-    people: joints in its pixels. Joints whose score is below `threshold` are left out. colours: of each
-    person; None for one whose left and right differ. fade: as in `draw_pose`.
+    people: joints in its pixels. Joints whose score is below `threshold` are left out. sizes: of
+    each person in pixels, with which limbs grow; by default those of the joints drawn. colours: of each
+    person; None for one whose left and right differ. thickness, fade: as in `draw_pose`.
     """
     image = image.copy()
     for place in np.argsort(people.person_score, kind="stable").tolist():
         colour = PEOPLE[place % len(PEOPLE)] if colours is None else colours[place]
         joints, scores = people.joints[place], people.score[place]
         shown = _shown(joints, scores, threshold, None)
-        pen = _Pen(skeleton, thickness or _thickness(joints[shown]), colour)
+        size = extent(joints[shown]) if sizes is None else sizes[place]
+        pen = _Pen(skeleton, thickness or _thickness(size), colour)
         if fade:
             _paint_faded(image, joints, shown, scores, pen)
         else:
@@ -200,25 +220,26 @@ def contact_sheet(images: Sequence[np.ndarray], captions: Sequence[str], columns
     return _tile(cells, columns, gap=max(2, images[0].shape[1] // 40))
 
 
-def heatmap_overlay(image: np.ndarray, heatmaps: np.ndarray) -> np.ndarray:
-    """The picture (H, W, 3), darkened, under the maximum over the heatmaps (J, h, w) in colour.
+def maps_overlay(
+    image: np.ndarray, views: Sequence[tuple[np.ndarray, np.ndarray]], skeleton: Skeleton
+) -> np.ndarray:
+    """The picture (H, W, 3), darkened, under heatmaps of parts of it, in the colours of `map_colours`.
 
-    Values are shown from 0 to 1, or to the largest where that is above 1; negative ones as 0.
+    views: heatmaps (J, h, w), and the matrix (2, 3) from their cells to the picture. The higher a map, the
+    less shows through: from 0 to 1, or to the largest value where that is above 1; negative ones are 0.
     """
-    height, width = image.shape[:2]
-    cells_high, cells_wide = heatmaps.shape[1:]
-    fill = np.array([[width / cells_wide, 0, 0], [0, height / cells_high, 0]])
-    return maps_overlay(image, [(heatmaps, fill)])
-
-
-def maps_overlay(image: np.ndarray, views: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """`heatmap_overlay` of parts of a picture: heatmaps (J, h, w), and the matrix (2, 3) from their cells."""
-    peak = np.zeros(image.shape[:2], np.float32)
+    colours = map_colours(skeleton)
+    peak, tinted = np.zeros(image.shape[:2], np.float32), np.zeros(image.shape, np.float32)
     for heatmaps, matrix in views:
-        np.maximum(peak, _spread(np.clip(heatmaps.max(0), 0, None), matrix, image), out=peak)
-    peak /= max(1.0, float(peak.max()))
-    coloured = cv2.applyColorMap(np.round(255 * peak).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    return _laid_over(image, cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB), np.sqrt(peak))  # flanks show, too
+        heights = np.clip(heatmaps, 0, None).astype(np.float32)
+        weights = heights**2  # where maps meet, the higher one counts more
+        own = heights.max(0)
+        tint = np.tensordot(weights, colours, (0, 0)) * (own / np.maximum(weights.sum(0), 1e-12))[..., None]
+        seen = np.dstack([_spread(own, matrix, image), _spread(tint, matrix, image)])
+        higher = seen[..., 0] > peak
+        peak[higher], tinted[higher] = seen[higher, 0], seen[higher, 1:]
+    coloured = tinted / np.maximum(peak, 1e-6)[..., None]
+    return _laid_over(image, coloured, np.sqrt(peak / max(1.0, float(peak.max()))))  # flanks show, too
 
 
 def tags_overlay(image: np.ndarray, heatmaps: np.ndarray, tags: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -343,12 +364,9 @@ def _around(image: np.ndarray, points: np.ndarray, margin: int) -> tuple[np.ndar
     return low, image[low[1] : high[1], low[0] : high[0]]
 
 
-def _thickness(joints: np.ndarray) -> int:
-    """About a hundredth of the person's extent."""
-    if not len(joints):
-        return 1
-    extent = np.linalg.norm(np.ptp(joints, axis=0))
-    return max(1, min(40, round(float(extent) / 100)))
+def _thickness(size: float) -> int:
+    """About a hundredth of the person's size."""
+    return max(1, min(40, round(size / 100)))
 
 
 def _fixed_point(point: np.ndarray) -> tuple[int, int]:

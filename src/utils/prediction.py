@@ -25,7 +25,7 @@ from src.utils.growing import CsvTable, JsonList, VideoFile
 from src.utils.pictures import PEOPLE, Colour, draw_people, maps_overlay, save_image, tags_overlay
 from src.utils.progress import Progress
 from src.utils.sources import Frame, PictureFile, Source
-from src.utils.tracking import Smoother, Tracker
+from src.utils.tracking import Sizes, Smoother, Tracker, extent
 
 JSON, CSV = "predictions.json", "predictions.csv"
 OVERLAY, HEATMAPS, TAGS = "", "heatmaps", "tags"  # what can be drawn, and what its file's name ends with
@@ -136,8 +136,8 @@ class Outcome(NamedTuple):
 
 
 def _drawn(people: People, plan: Plan, model: pose.Model) -> np.ndarray:
-    """Who is drawn (n,) bool: where a network finds everybody, whoever it is sure enough of."""
-    return people.person_score >= (plan.threshold if model.multi_person else -np.inf)
+    """Of whom something is drawn (n,) bool: where a network finds everybody, of whom it is sure enough."""
+    return (people.person_score if model.multi_person else people.score.max(1, initial=0)) >= plan.threshold
 
 
 def whole_picture(image_id: int, frame: Frame) -> None:
@@ -275,7 +275,8 @@ class Writer:
         place, _, frame = found.seen
         if place != self._place:
             self._close_videos()
-            self._place, self._tracker, self._smoother = place, Tracker(), Smoother(self._plan.smooth or 1.0)
+            self._place, self._tracker, self._sizes = place, Tracker(), Sizes()
+            self._smoother = Smoother(self._plan.smooth or 1.0)
         source = self._plan.sources[place]
         numbers = list(range(1, len(found.people.joints) + 1))
         if source.rate is not None:
@@ -283,22 +284,31 @@ class Writer:
             if self._plan.smooth is not None:
                 smooth = self._smoother(found.people.joints, numbers, frame.seconds)
                 found = found._replace(people=found.people._replace(joints=smooth))
+        sizes = self._sizes_of(found, numbers, source.rate is not None)
         whole = found.people.joints * frame.scale.astype(np.float32)
         self._rows.extend(as_results(found, whole, numbers, source, self._skeleton))
         self._table.extend(as_rows(found, whole, numbers, source))
         drawn = frame.pixels
         for view in self._plan.views:
-            image = self._draw(view, found, numbers)
+            image = self._draw(view, found, numbers, sizes)
             drawn = image if view == OVERLAY else drawn
             self._save(view, image, frame, source.rate)
         if shown and OVERLAY not in self._plan.views:
-            drawn = self._draw(OVERLAY, found, numbers)
+            drawn = self._draw(OVERLAY, found, numbers, sizes)
         return drawn
 
-    def _draw(self, view: str, found: Found, numbers: list[int]) -> np.ndarray:
+    def _sizes_of(self, found: Found, numbers: list[int], moving: bool) -> np.ndarray:
+        """How large the people (n,) are in what is drawn of them; in a video without jumps."""
+        people, threshold = found.people, self._plan.threshold
+        pairs = zip(people.joints, people.score, strict=True)
+        sizes = [extent(joints[score >= threshold]) for joints, score in pairs]
+        return self._sizes(sizes, numbers, found.seen.frame.seconds) if moving else np.array(sizes)
+
+    def _draw(self, view: str, found: Found, numbers: list[int], sizes: np.ndarray) -> np.ndarray:
         pixels = found.seen.frame.pixels
         if view == HEATMAPS:
-            return maps_overlay(pixels, [(each.heatmaps, each.matrix) for each in found.maps])
+            views = [(each.heatmaps, each.matrix) for each in found.maps]
+            return maps_overlay(pixels, views, self._skeleton)
         if view == TAGS:
             (maps,) = found.maps
             assert maps.tags is not None, "asked of networks with tags alone"
@@ -307,7 +317,9 @@ class Writer:
         sure = _drawn(people, self._plan, self._model)
         colours = [self._colour(number) for number in np.array(numbers, int)[sure].tolist()]
         shown = People(*(part[sure] for part in people))
-        return draw_people(pixels, shown, self._skeleton, threshold=threshold, colours=colours, fade=True)
+        return draw_people(
+            pixels, shown, self._skeleton, threshold=threshold, sizes=sizes[sure], colours=colours, fade=True
+        )
 
     def _colour(self, number: int) -> Colour | None:
         return PEOPLE[(number - 1) % len(PEOPLE)] if self._plan.by_person else None

@@ -47,10 +47,6 @@ class CoordinateObjective:
         loss, stage_weights = LOSSES[self.options.loss], self.options.stage_weights
         return {"loss": loss(outputs, target, weight, total, stage_weights)}
 
-    def heatmaps(self, maps: Tensor, batch: Batch) -> Tensor:
-        """There are none that a discriminator could look at."""
-        raise UserError("a network that gives coordinates has no heatmaps")
-
 
 class PathObjective(CoordinateObjective):
     """Iterative error feedback: it learns the next step of a path, and is judged by the last one."""

@@ -2,6 +2,8 @@
 
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,13 @@ from src.datasets.affine import PERSON_PIXELS
 from src.datasets.annotations import UNLABELLED, Annotations, People
 from src.datasets.augmentation import Draw
 from src.datasets.coco import read_scenes
-from src.datasets.crops import PersonCrops
+from src.datasets.crops import Batch, PersonCrops, PersonViews
+from src.datasets.files import append_h5, h5_file
 from src.datasets.mpii import MPII, OFFICIAL
 from src.datasets.people import data_folder, open_people
 from src.datasets.skeletons import Skeleton
 from src.errors import UserError
+from src.evaluation.breakdown import BY_ACTION, broken_down
 from src.evaluation.coco import (
     Results,
     coco_results,
@@ -31,19 +35,23 @@ from src.evaluation.coco import (
     write_results,
     write_zip,
 )
-from src.evaluation.predict import Found, heatmap_accuracy, predict
+from src.evaluation.decode import as_targets
+from src.evaluation.predict import Found, Keep, heatmap_accuracy, predict
 from src.evaluation.predictions import Stored, read_predictions, release_origin
-from src.evaluation.protocols import AP, Truth, evaluate, protocols_of
+from src.evaluation.protocols import AP, FAILURES, Truth, evaluate, protocols_of
 from src.evaluation.results import Result, format_table, to_json
+from src.evaluation.search import sides_of
 from src.evaluation.submission import write_mpii
 from src.utils.bars import Scores, table
 from src.utils.command import note
 from src.utils.device import choose_device
 from src.utils.experiment import BEST, NEWEST
 from src.utils.files import writable_folder, write_json
+from src.utils.options import DARK, OPTIONS_FILE, stored_options
 from src.utils.pictures import prediction_grid, save_image
 from src.utils.single_person import validation_batches, write_predictions
 from src.utils.speed import precision
+from src.utils.words import counted
 
 Outcomes = list[Result | Scores]
 _SUBMITTED = {"mpii": ".mat", "coco": ".zip"}  # data sets with a server, and what it takes
@@ -55,6 +63,7 @@ def score_predictions(args: Namespace) -> Outcomes:
     """Score the file `--predictions` names against the split; pictures are not needed."""
     protocols = protocols_of(args.dataset, args.protocol)
     check_submission(args, protocols)
+    check_measures(args, protocols)
     if AP in protocols and is_results(args.predictions):
         return [average_precision(args, read_results(args.predictions), args.predictions.stem)]
     people = open_people(args, args.split, None, args.input_res)
@@ -83,7 +92,7 @@ def outcomes(
         assert isinstance(people, Annotations)
         release = MPII.find(data_folder(args), OFFICIAL)
         write_mpii(args.submission, release, found.coords, people.select(rows), found.skeleton)
-        note(f"submission of {len(rows)} people: {args.submission}")
+        note(f"submission of {counted(len(rows))}: {args.submission}")
     if args.split == "test" and not (truth.visible > UNLABELLED).any():
         note(f"{people.name} has no labelled joint, so nothing is scored")
         protocols = [name for name in protocols if name == AP]  # whose results are for a server
@@ -97,7 +106,13 @@ def outcomes(
             pictures = None if len(rows) == len(people) else people.index[rows]
             scored.append(average_precision(args, results, label, found.skeleton, pictures))
         else:
-            scored.append(evaluate(protocol, found.coords, truth, found.skeleton, args.bootstrap))
+            by_torso = args.torso and protocol == "pck"
+            known = truth.with_torso(args.torso) if by_torso else truth
+            result = evaluate(protocol, found.coords, known, found.skeleton, args.bootstrap)
+            of_groups = partial(evaluate, protocol, skeleton=found.skeleton)
+            wanted = args.by if protocol != FAILURES else ()
+            groups = [broken_down(by, of_groups, found.coords, known) for by in wanted]
+            scored.append(replace(result, breakdowns=tuple(groups)))
     return scored
 
 
@@ -145,7 +160,7 @@ def submit(results: Results, target: Path | None) -> None:
     """Write what COCO's server takes to `--submission`, if it is given."""
     if target:
         write_zip(target, results)
-        note(f"submission of {len(results)} people: {target}")
+        note(f"submission of {counted(len(results))}: {target}")
 
 
 def check_submission(args: Namespace, protocols: Sequence[str]) -> None:
@@ -163,6 +178,16 @@ def check_submission(args: Namespace, protocols: Sequence[str]) -> None:
         raise UserError("--submission: COCO's server takes what --protocol ap scores")
     if args.dataset == "mpii":
         MPII.find(data_folder(args), OFFICIAL)
+
+
+def check_measures(args: Namespace, protocols: Sequence[str]) -> None:
+    """UserError for a `--by` or `--torso` that nothing can be scored by, before anything is predicted."""
+    if args.torso and "pck" not in protocols:
+        raise UserError(f"--torso is for --protocol pck, not for {' '.join(protocols)}")
+    if args.by and not set(protocols) - {AP, FAILURES}:
+        raise UserError(f"--by is for kinds of PCK, and PCP: --protocol {' '.join(protocols)} has none")
+    if BY_ACTION in args.by and args.dataset != "penn":
+        raise UserError(f"--by {BY_ACTION}: {args.dataset} does not say what people do; penn does")
 
 
 def checkpoint_of(args: Namespace, task: str) -> Path:
@@ -188,15 +213,20 @@ def score_checkpoint(args: Namespace, task: str) -> Outcomes:
     people = open_people(args, args.split, skeleton, loaded.input_res)
     protocols = protocols_of(args.dataset, args.protocol, skeleton)
     check_submission(args, protocols)
+    check_measures(args, protocols)
+    folder = args.out or (path.parent if args.exp else None)
+    if folder is None and (args.save_heatmaps or args.save_input):
+        raise UserError("--save-heatmaps and --save-input add to preds.h5: --out says where that goes")
 
-    found = predict_people(loaded, people, args, device)
-    size = loaded.input_res // loaded.network.stride
+    sides = input_sides(loaded, args.scales)
+    if list(args.scales) != [1]:
+        note(f"inputs of {', '.join(map(str, sides))} px, which are sizes that {loaded.arch} takes")
+    sigma = target_sigma(path) if args.decode == DARK else None
+    found = predicted_into(folder, loaded, people, args, device, sigma)
+    size = sides[0] // loaded.network.stride
     accuracy = heatmap_accuracy(found, size, skeleton.accuracy_joints)
     figure = "" if np.isnan(accuracy) else f", heatmap accuracy {100 * accuracy:.2f}%"
-    note(f"{path.name} ({loaded.weights} weights) on {people.name}: {len(found.row)} people{figure}")
-    folder = args.out or (path.parent if args.exp else None)
-    if folder is not None:
-        write_predictions(writable_folder(folder), "preds", found, people)
+    note(f"{path.name} ({loaded.weights} weights) on {people.name}: {counted(len(found.row))}{figure}")
     if args.pictures:
         draw(found, people, args.pictures, (folder or Path.cwd()) / "predictions.jpg")
     predicted = Stored(found.coords, skeleton, found.score)
@@ -208,16 +238,72 @@ def score_checkpoint(args: Namespace, task: str) -> Outcomes:
     return outcomes(args, protocols, predicted, truth, people, found.row, args.exp or path.stem, folder)
 
 
-def predict_people(
-    loaded: models.LoadedModel, people: People, args: Namespace, device: torch.device
+def input_sides(loaded: models.LoadedModel, scales: Sequence[float]) -> tuple[int, ...]:
+    """The sides of the network's inputs at `scales`, each once, the largest first."""
+    multiple = models.architecture(loaded.arch).input_multiple(**loaded.config)
+    sides = tuple(dict.fromkeys(sides_of(loaded.input_res, multiple, scales)))
+    models.check_input(loaded.arch, sides[-1], **loaded.config)
+    return sides
+
+
+def target_sigma(checkpoint: Path) -> float:
+    """The `--sigma` that the network of a checkpoint learnt with, by the options beside it, else 1."""
+    folder = checkpoint.parent
+    options = stored_options(folder) if (folder / OPTIONS_FILE).is_file() else {}
+    return float(options.get("sigma", 1.0))
+
+
+def predicted_into(
+    folder: Path | None,
+    loaded: models.LoadedModel,
+    people: People,
+    args: Namespace,
+    device: torch.device,
+    dark_sigma: float | None,
 ) -> Found:
-    """What a network finds for people in its joints: all, or `--valid-iters` batches spread over them."""
+    """As `predict_people`; predictions go to preds.h5 and .mat in a folder, with what is to be saved."""
+    if folder is None:
+        return predict_people(loaded, people, args, device, dark_sigma)
+    with h5_file(writable_folder(folder) / "preds.h5") as file:
+        keep = partial(_keep, file, args, loaded.target_mass)
+        found = predict_people(loaded, people, args, device, dark_sigma, keep)
+        write_predictions(folder, "preds", found, people, file)
+    return found
+
+
+def _keep(file: Any, args: Namespace, target_mass: float | None, batch: Batch, output: torch.Tensor) -> None:
+    """Add what is to be saved of a batch to an open HDF5 file; of maps of logits what they stand for."""
+    if args.save_heatmaps:
+        maps = output if target_mass is None else as_targets(output, target_mass)
+        append_h5(file, "heatmaps", maps.half().cpu().numpy())
+    if args.save_input:
+        image = batch["image"]
+        append_h5(file, "input", (image[0] if isinstance(image, list) else image).numpy())
+
+
+def predict_people(
+    loaded: models.LoadedModel,
+    people: People,
+    args: Namespace,
+    device: torch.device,
+    dark_sigma: float | None = None,
+    keep: Keep | None = None,
+) -> Found:
+    """What a network finds for people in its joints: all, or `--valid-iters` batches spread over them.
+
+    dark_sigma, keep: as in `predict`.
+    """
+    sides = input_sides(loaded, args.scales)
+    crops = PersonViews(people, sides) if len(sides) > 1 else PersonCrops(people, sides[0])
     return predict(
         loaded.network,
-        validation_batches(PersonCrops(people, loaded.input_res), args, device),
+        validation_batches(crops, args, device),
         device,
         people.skeleton.flip_order if args.flip_test else None,
         precision(args.amp, device),
+        loaded.target_mass,
+        dark_sigma,
+        keep,
     )
 
 

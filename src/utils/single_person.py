@@ -4,6 +4,7 @@ import math
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,18 +16,19 @@ from src.datasets.crops import Batch, PersonCrops
 from src.datasets.people import open_people
 from src.datasets.skeletons import Skeleton
 from src.datasets.skeletons import skeleton as named_skeleton
-from src.datasets.targets import gaussian_heatmaps, target_cells
+from src.datasets.targets import gaussian_heatmaps, gaussian_mass, target_cells
 from src.errors import UserError
 from src.evaluation.accuracy import HeatmapAccuracy
-from src.evaluation.decode import decode
+from src.evaluation.decode import as_targets, decode
 from src.evaluation.predict import Found, predict
-from src.evaluation.predictions import Predictions, write_h5, write_mat
+from src.evaluation.predictions import Predictions, add_to_h5, write_h5, write_mat
 from src.losses.heatmap import LOSSES, joint_weights
 from src.utils.command import note
 from src.utils.pictures import prediction_grid
 from src.utils.processes import is_main
 from src.utils.supervision import Losses, Supervision, validated, validation_batches
 from src.utils.training import Row, Run
+from src.utils.words import counted
 
 SHOWN = 8  # validation pictures in TensorBoard
 
@@ -41,6 +43,12 @@ class HeatmapObjective:
     def __init__(self, options: Namespace, stride: int) -> None:
         self.options, self.size = options, options.input_res // stride
         self.radius = options.target_radius or math.ceil(3 * options.sigma)
+
+    @property
+    def target_mass(self) -> float | None:
+        """What scales the softmax over the maps, which are logits (`as_targets`); None: they are heatmaps."""
+        is_softmax = self.options.loss == "softmax"
+        return gaussian_mass(self.options.sigma, self.radius) if is_softmax else None
 
     def supervised(self, batch: Batch) -> Batch:
         """The batch with the cell of each joint, whether it has a target, and what it weighs: (B, J)."""
@@ -63,14 +71,9 @@ class HeatmapObjective:
         return {"loss": loss(outputs, heatmaps, weight, total, stage_weights)}
 
     def heatmaps(self, maps: Tensor, batch: Batch) -> Tensor:
-        """The maps (B, J, h, w), or for the softmax loss the distributions that they stand for.
-
-        A distribution is scaled to the sum of a whole target, so that it may equal one.
-        """
-        if self.options.loss == "softmax":
-            reach = torch.arange(-self.radius, self.radius + 1, device=maps.device)
-            mass = torch.exp(-(reach**2) / (2 * self.options.sigma**2)).sum() ** 2
-            maps = mass * maps.float().flatten(2).softmax(2).unflatten(2, maps.shape[2:])
+        """The maps (B, J, h, w), or for the softmax loss the targets that they stand for."""
+        if self.target_mass is not None:
+            maps = as_targets(maps, self.target_mass)
         return maps * (batch["weight"] > 0)[..., None, None]
 
 
@@ -131,13 +134,20 @@ def final_predictions(network: torch.nn.Module, run: Run) -> None:
         people = open_people(options, "valid", skeleton, options.input_res)
     crops = PersonCrops(people, options.input_res)
     batches = validation_batches(crops, options, run.device, batches=0)
-    found = predict(network, batches, run.device, skeleton.flip_order)
+    mass = run.head["target_mass"]
+    found = predict(network, batches, run.device, skeleton.flip_order, target_mass=mass)
     write_predictions(run.experiment.folder, "final_preds", found, people)
 
 
-def write_predictions(folder: Path, name: str, found: Found, people: People) -> None:
-    """Predictions as NAME.h5 and NAME.mat in a folder."""
+def write_predictions(folder: Path, name: str, found: Found, people: People, file: Any = None) -> None:
+    """Predictions as NAME.h5 and NAME.mat in a folder.
+
+    file: NAME.h5 itself, where it is open already, for other things as well.
+    """
     record = Predictions.of(found, people)
-    write_h5(folder / f"{name}.h5", record)
+    if file is None:
+        write_h5(folder / f"{name}.h5", record)
+    else:
+        add_to_h5(file, record)
     write_mat(folder / f"{name}.mat", record)
-    note(f"predictions for {len(found.row)} people: {folder / name}.h5, {folder / name}.mat")
+    note(f"predictions for {counted(len(found.row))}: {folder / name}.h5, {folder / name}.mat")

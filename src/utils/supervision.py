@@ -46,10 +46,16 @@ class Objective(Protocol):
         """losses(outputs, *truth, total=total): those of all stages, `total` being the sum of weights."""
         ...
 
+
+class MapObjective(Objective, Protocol):
+    """An objective whose truth is heatmaps of `size` cells a side, at which a discriminator can look."""
+
+    size: int
+
     def heatmaps(self, maps: Tensor, batch: Batch) -> Tensor:
         """The heatmaps (B, J, h, w) in the maps of a network, such that they may be like those of the truth.
 
-        They are 0 where the truth of a supervised batch says nothing. UserError if it gives none.
+        They are 0 where the truth of a supervised batch says nothing.
         """
         ...
 

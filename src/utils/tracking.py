@@ -9,6 +9,8 @@ n people in a frame, J joints.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -111,8 +113,8 @@ class OneEuro:
         return smooth.astype(points.dtype)
 
 
-def _share(cutoff: float | np.ndarray, step: np.ndarray) -> np.ndarray:
-    """What a low-pass takes of a new value that comes `step` seconds after the one before."""
+def _share(cutoff: Any, step: Any) -> Any:
+    """What a low-pass takes of a new value that comes `step` seconds after the one before; of arrays, too."""
     turns = 2 * math.pi * cutoff * step
     return turns / (turns + 1)
 
@@ -135,3 +137,26 @@ class Smoother:
         for number in [number for number, used in self._used.items() if seconds - used > OneEuro.FORGET]:
             del self._used[number], self._filters[number]
         return smooth
+
+
+class Sizes:
+    """How large people are, by the number that a Tracker gave: that changes slowly, whatever joints do.
+
+    What is drawn as wide as people are large does not flicker with them.
+    """
+
+    CUTOFF = 0.2  # Hz, of the low-pass
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[float, float]] = {}  # size, and the time when it was seen
+
+    def __call__(self, sizes: Sequence[float], numbers: Sequence[int], seconds: float) -> np.ndarray:
+        """The sizes (n,) of the people with these numbers, smoothed; 0 is an unknown one."""
+        for number, size in zip(numbers, sizes, strict=True):
+            before, when = self._known.get(number, (size, seconds))
+            if size and before:
+                size = before + (size - before) * _share(self.CUTOFF, seconds - when)
+            self._known[number] = size or before, seconds
+        recent = {key: known for key, known in self._known.items() if seconds - known[1] <= OneEuro.FORGET}
+        self._known = recent
+        return np.array([recent[number][0] for number in numbers])

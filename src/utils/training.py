@@ -28,6 +28,7 @@ from src.utils.files import write_json
 from src.utils.optimization import learning_rate
 from src.utils.processes import is_main, leave, own_share, processes
 from src.utils.progress import Progress, clock
+from src.utils.words import counted
 
 SLOW_EPOCH_SECONDS = 1800.0
 SAME_SIGNAL_SECONDS = 1.0
@@ -349,7 +350,7 @@ def _introduce(run: Run, samples: Samples, valid_samples: Samples) -> None:
 
 
 def _counted(samples: Samples) -> str:
-    return f"{len(samples):,} {samples.units[len(samples) != 1]}"
+    return counted(len(samples), *samples.units)
 
 
 def _hardware(device: torch.device) -> str:
@@ -512,7 +513,7 @@ def _end_epoch(run: Run, validate: Callable[[], Row], iters: int) -> None:
 def report_left_out(samples: Samples, messages: list[str]) -> None:
     """Say how many of the samples' pictures could not be read, if there are any."""
     if bad := dict.fromkeys(messages):
-        what = f"{samples.people.name}: {len(bad)} {samples.units[len(bad) > 1]} left out"
+        what = f"{samples.people.name}: {counted(len(bad), *samples.units)} left out"
         note(f"{what}, as pictures cannot be read; the first: {messages[0]}")
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from bench import faithful
-from src.utils.curves import read_run
 from src.utils.experiment import read_rows
+from src.utils.runs import read_run
 from tests.releases import make_lspet
 from tests.task_runner import main_of
 

@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 
-from src.datasets.targets import gaussian_heatmaps, people_heatmaps, target_cells, to_images
+from src.datasets.targets import (
+    gaussian_heatmaps,
+    gaussian_mass,
+    people_heatmaps,
+    target_cells,
+    to_images,
+)
 
 
 def plain_heatmap(cell: tuple[int, int], size: int, sigma: float, radius: int) -> torch.Tensor:
@@ -29,6 +35,14 @@ def test_heatmaps_equal_the_plain_definition(sigma: float, radius: int) -> None:
             expected = plain_heatmap((x, y), 16, sigma, radius) * has_target[b, j]
             # the product of two exponentials differs from one in the last bits of float32
             torch.testing.assert_close(heatmaps[b, j], expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("sigma, radius", [(1.0, 3), (1.75, 3), (2.0, 6)])
+def test_the_mass_is_the_sum_of_a_whole_target(sigma: float, radius: int) -> None:
+    target = gaussian_heatmaps(
+        torch.tensor([[[8, 8]]]), torch.ones(1, 1, dtype=torch.bool), 17, sigma, radius
+    )
+    assert gaussian_mass(sigma, radius) == pytest.approx(float(target.sum()), rel=1e-6)
 
 
 def test_default_target_is_seven_wide_with_peak_one() -> None:

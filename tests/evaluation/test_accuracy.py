@@ -8,8 +8,7 @@ import torch
 
 from src.datasets.skeletons import LSP, MPII, Skeleton
 from src.datasets.targets import gaussian_heatmaps, people_heatmaps, target_cells
-from src.evaluation.accuracy import PEAK_THRESHOLD, PEAK_WINDOW, HeatmapAccuracy, PeakAccuracy
-from src.evaluation.grouping import Grouping
+from src.evaluation.accuracy import HeatmapAccuracy, PeakAccuracy
 
 CPU = torch.device("cpu")
 SIZE, INPUT = 20, 80
@@ -121,10 +120,6 @@ def peaks_by_loops(heatmap: np.ndarray) -> list[tuple[int, int]]:
         for y, x in np.argwhere(heatmap > 0.1).tolist()
         if heatmap[y, x] == heatmap[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].max()
     ]
-
-
-def test_peaks_are_those_of_grouping() -> None:
-    assert (PEAK_WINDOW, PEAK_THRESHOLD) == (Grouping.window, Grouping.threshold)
 
 
 @pytest.mark.parametrize("size, reach", [(16, 1), (64, 1), (96, 2)])

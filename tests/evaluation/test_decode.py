@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from src.datasets.skeletons import LSP
-from src.datasets.targets import gaussian_heatmaps
-from src.evaluation.decode import argmax_cells, decode, flip_average
+from src.datasets.targets import gaussian_heatmaps, gaussian_mass
+from src.evaluation import cells
+from src.evaluation.decode import argmax_cells, as_targets, decode, flip_average
 
 
 def decode_one(heatmap: np.ndarray) -> tuple[float, float]:
@@ -53,12 +54,69 @@ def test_argmax_does_not_depend_on_type_and_order_in_memory(
     np.testing.assert_array_equal(values.float().numpy(), flat.max(2))
 
 
+def bells(centres: torch.Tensor, sigma: float, size: int) -> torch.Tensor:
+    """Gaussians (B, J, size, size), sampled at the centres of cells, around points (B, J, 2) in cells."""
+    steps = torch.arange(size) + 0.5 - centres[..., None].double()
+    x, y = torch.exp(-(steps**2) / (2 * sigma**2)).unbind(2)
+    return y[..., :, None] * x[..., None, :]
+
+
+@pytest.mark.parametrize("sigma", [1.0, 1.75])
+def test_dark_finds_the_peaks_of_gaussians(sigma: float) -> None:
+    """Logarithms are exact parabolas; heatmaps are smoothed by what is cut at three sigma, hence the 1e-3."""
+    centres = 9 + 14 * torch.rand(16, 5, 2, generator=torch.manual_seed(0))
+    maps = bells(centres, sigma, 32)
+    logits, heatmaps = decode(maps.log().float(), 1.0, sigma)[0], decode(maps.float(), None, sigma)[0]
+    torch.testing.assert_close(logits, centres, rtol=0, atol=1e-4)
+    torch.testing.assert_close(heatmaps, centres, rtol=0, atol=1e-3)
+    assert (decode(maps.float())[0] - centres).abs().max() > 0.2
+
+
+def test_height_and_place_in_the_picture_do_not_matter_to_dark() -> None:
+    maps = bells(torch.tensor([[[9.3, 12.8]]]), 1.0, 24).float()
+    moved = decode(0.1 * maps.roll((3, -2), (2, 3)), None, 1.0)[0]
+    torch.testing.assert_close(moved, torch.tensor([[[7.3, 15.8]]]), rtol=0, atol=1e-3)
+
+
+def test_dark_shifts_nothing_where_there_is_no_peak() -> None:
+    """A flat map, a ridge, a peak at the border, one beside it, a saddle, and a step of more than a cell."""
+    size, middle = 9, (slice(None), slice(None))
+    maps = torch.zeros(1, 6, size, size)
+    maps[0, 1][middle] = -((torch.arange(size) - 4.2) ** 2)
+    maps[0, 2] = bells(torch.tensor([[[0.5, 4.7]]]), 1.0, size)[0, 0].log()
+    maps[0, 3] = bells(torch.tensor([[[1.7, 4.7]]]), 1.0, size)[0, 0].log()
+    maps[0, 4, 4, 4], maps[0, 4, 2, 4], maps[0, 4, 6, 4] = 1, 5 / 6, 5 / 6
+    maps[0, 4, 3, 3] = maps[0, 4, 5, 5] = 0.9
+    maps[0, 5, 4, 4], maps[0, 5, 4, 5], maps[0, 5, 4, 3] = 1, 0.99, -5
+    points, _ = decode(maps, 1.0, 1.0)
+    assert torch.equal(points, argmax_cells(maps)[0] + 0.5)
+    assert decode(torch.zeros(1, 1, 5, 5), None, 1.0)[0].tolist() == [[[0.5, 0.5]]]
+
+
 def test_a_map_below_zero_has_its_peak_too() -> None:
     heatmaps = torch.full((1, 1, 5, 5), -3.0)
     heatmaps[0, 0, 2, 1] = -1
     points, score = decode(heatmaps)
     assert points.tolist() == [[[1.5, 2.5]]]
     assert score.tolist() == [[-1]]
+
+
+def test_logits_of_a_target_have_its_confidence_and_place() -> None:
+    """Targets whose logarithm is given are seen again, also without PyTorch. A flat map says little."""
+    joints, mass = torch.tensor([[[8, 5], [6, 9], [0, 0]]]), gaussian_mass(1.5, 5)
+    targets = gaussian_heatmaps(joints, torch.ones(1, 3, dtype=torch.bool), 16, 1.5, 5)
+    logits = 7 + targets.clamp(min=1e-30).log()
+    logits[0, 2] = 4
+    points, score = decode(logits, mass)
+    assert torch.equal(points, decode(logits)[0])
+    torch.testing.assert_close(score, torch.tensor([[1, 1, mass / 256]]), rtol=1e-5, atol=0)
+    torch.testing.assert_close(as_targets(logits, mass)[:, :2], targets[:, :2], rtol=0, atol=1e-5)
+    _, sharper = decode(3 * logits, mass)
+    assert sharper[0, :2].tolist() == [1, 1]  # of a sum that is held, though the peak would be higher
+    for maps in (logits, 3 * logits):
+        for own, plain in zip(decode(maps, mass), cells.decode(maps.numpy(), mass), strict=True):
+            np.testing.assert_allclose(plain, own.numpy(), rtol=1e-5)
+        np.testing.assert_allclose(cells.as_targets(maps.numpy(), mass), as_targets(maps, mass), atol=1e-5)
 
 
 def test_round_trip_of_rendered_joints() -> None:

@@ -13,11 +13,10 @@ PERSON = [[0.0, 0.0], [100.0, 0.0], [50.0, 50.0]]
 
 
 def kinds(predicted: list[list[list[float]]], people: int = 1, **changes: np.ndarray) -> list[list[str]]:
-    """The kinds of joints of people who stand 1000 pixels apart, and are right within 10."""
+    """The kinds of joints of people who stand 1000 pixels apart, 20 long, and are right within half of it."""
     truth = np.array(PERSON) + 1000 * np.arange(people)[:, None, None]
-    shape = (people, len(PERSON))
-    arguments = {"labelled": np.ones(shape, bool), "limit": np.full(shape, 10.0), **changes}
-    found = failures(np.array(predicted), truth, mirror=MIRROR, **arguments)
+    arguments = {"labelled": np.ones(truth.shape[:2], bool), "length": np.full(people, 20.0), **changes}
+    found = failures(np.array(predicted), truth, threshold=0.5, mirror=MIRROR, **arguments)
     return [[NAMES[kind] if kind != NOT_COUNTED else "" for kind in row] for row in found]
 
 
@@ -33,7 +32,8 @@ def test_what_is_not_labelled_or_has_no_length_does_not_count() -> None:
     # the left joint is where the right one would be, which nobody has labelled
     assert kinds([[[100, 0], [100, 0], [50, 50]]], labelled=unlabelled) == [["missed", "", "right"]]
     for length in (0.0, math.nan, -1.0):
-        assert kinds([PERSON], limit=np.full((1, 3), length)) == [["", "", ""]]
+        assert kinds([PERSON], length=np.array([length])) == [["", "", ""]]
+        assert kinds([PERSON], length=np.array([[20.0, length, 20.0]])) == [["right", "", "right"]]
 
 
 def test_joints_of_others_in_the_same_picture() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from src.datasets.crops import PersonCrops, in_order, load
+from src.datasets.crops import PersonCrops, PersonViews, in_order, load
 from src.datasets.skeletons import MPII
 from src.datasets.synth import SynthPeople
 from src.datasets.targets import gaussian_heatmaps, target_cells
@@ -55,3 +55,28 @@ def test_accuracy_of_predictions_is_that_of_training() -> None:
     mean = heatmap_accuracy(found, SIZE, MPII.accuracy_joints)
     assert 0 < mean < 1  # a cell of 16 is more than a twentieth of the side: shifted joints are lost
     np.testing.assert_allclose(mean, accuracy.mean(), rtol=1e-6)
+
+
+class Coarse(nn.Module):
+    """A map of the picture's brightness, of a quarter of its size."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return [nn.functional.avg_pool2d(images.mean(1, keepdim=True), 4).expand(-1, 16, -1, -1)]
+
+
+def test_views_show_the_same_crop_and_their_maps_are_averaged() -> None:
+    """At one scale alone nothing changes; at two, maps lie over each other and are kept as averaged."""
+    people, kept = SynthPeople("valid", 3, MPII, RES), list[Tensor]()
+    views = list(load(PersonViews(people, (2 * RES, RES)), in_order(3, 2), workers=0, device=CPU))
+    large = list(load(PersonCrops(people, 2 * RES), in_order(3, 2), workers=0, device=CPU))
+    small = list(load(PersonCrops(people, RES), in_order(3, 2), workers=0, device=CPU))
+    for both, one, other in zip(views, large, small, strict=True):
+        assert torch.equal(both["image"][0], one["image"]) and torch.equal(both["image"][1], other["image"])
+        assert torch.equal(both["matrix"], one["matrix"])
+    found = predict(Coarse(), views, CPU, keep=lambda _, maps: kept.append(maps))
+    assert kept[0].shape == (2, 16, 2 * SIZE, 2 * SIZE)
+    alone = [Coarse()(batch["image"].permute(0, 3, 1, 2) / 255)[0] for batch in (large[0], small[0])]
+    enlarged = nn.functional.interpolate(alone[1], scale_factor=2, mode="bilinear")
+    torch.testing.assert_close(kept[0], (alone[0] + enlarged) / 2, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(found.truth, predict(Coarse(), large, CPU).truth)
+    assert found.heatmap.max() > SIZE  # cells are those of the largest

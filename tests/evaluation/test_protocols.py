@@ -311,6 +311,21 @@ def test_limbs_against_loops() -> None:
     assert 0 < strict < loose < 100
 
 
+@pytest.mark.parametrize(("share", "kind"), [(0.5, "right"), (0.5001, "near")])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_failures_and_pck_agree_about_what_is_right(share: float, kind: str, dtype: type) -> None:
+    """At the threshold itself, where a rounding error decides, far from the origin and for small heads."""
+    truth = random_truth()
+    truth = replace(truth, joints=(truth.joints + 1500.0).astype(dtype), norm=truth.norm / 2)
+    angle = np.random.default_rng(1).uniform(0, 2 * np.pi, truth.visible.shape)
+    offset = np.stack([np.cos(angle), np.sin(angle)], axis=2) * (share * truth.norm)[:, None, None]
+    predictions = (truth.joints + np.nan_to_num(offset)).astype(dtype)
+    failures, pck = (evaluate(protocol, predictions, truth) for protocol in ("failures", "pckh"))
+    assert percent(failures, "means", f"failures_{kind}")[0] == 100
+    assert percent(failures, "means", "failures_right") == percent(pck, "means", "pckh_mean")
+    assert counts(failures, "means", "failures_right") == counts(pck, "means", "pckh_mean")
+
+
 # Intervals.
 
 

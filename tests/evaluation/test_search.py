@@ -10,7 +10,8 @@ from src.datasets.crops import in_order, load, readable
 from src.datasets.skeletons import Skeleton
 from src.datasets.synth import SynthScenes
 from src.errors import UserError
-from src.evaluation.search import SceneViews, Search, find_all, find_people, maps_of
+from src.evaluation.search import SceneViews, Search, find_all, maps_of
+from tests.searching import find_people
 
 PAIR = Skeleton("pair", ("left eye", "right eye"), ((0, 1),), ((0, 1),), {}, (0,), (0,), (0.1, 0.1), (0, 1))
 DEVICE = torch.device("cpu")
@@ -49,7 +50,7 @@ def test_people_are_found_where_they_are(width, height, scales):
     image = picture(
         width, height, *[(b, *((x * width / 130, y * height / 90) for x, y in eyes)) for b, *eyes in TWO]
     )
-    found = find_people(Eyes(), image, search, DEVICE)
+    found = find_people(Eyes(), image, search)
     order = np.argsort(found.joints[:, 0, 0])
     expected = np.array([eyes for _, *eyes in TWO]) * (width / 130, height / 90)
     # a quarter shift leaves a quarter of a cell, a cell is up to 4 / 0.5 input pixels
@@ -111,6 +112,6 @@ def test_pictures_go_through_the_loader_in_batches():
     found = dict(find_all(Eyes(), readable(loader, False, []), search, DEVICE))
     assert list(found) == [0, 1, 2]
     for row, together in found.items():
-        alone = find_people(Eyes(), people.scene(row).read(1).pixels, search, DEVICE)
+        alone = find_people(Eyes(), people.scene(row).read(1).pixels, search)
         assert len(alone.joints) and np.array_equal(alone.joints, together.joints, equal_nan=True)
         assert np.array_equal(alone.person_score, together.person_score)

@@ -61,6 +61,7 @@ WRONG: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "newer": (lambda whole: changed(whole, format=2), "has format 2; this version reads 1"),
     "another kind": (lambda whole: changed(whole, input_res="32"), "is damaged: its input_res is '32'"),
     "another size": (lambda whole: changed(whole, input_res=64), "its network is not the one that its"),
+    "odd scale": (lambda whole: changed(whole, target_mass=-1.0), "is damaged: its target_mass is -1.0"),
     "half a skeleton": (lambda whole: changed(whole, skeleton={"name": "x"}), "a stored skeleton lacks"),
     "odd skeleton": (
         lambda whole: changed(whole, skeleton=dict.fromkeys(
@@ -84,6 +85,14 @@ def test_metadata_that_is_no_json(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "network.onnx"
     path.write_bytes(content.replace(b'"stacks"', b"'stacks'"))
     assert "is damaged: its metadata is no JSON" in refusal(path)
+
+
+def test_a_file_that_does_not_tell_of_logits_is_of_heatmaps(content: bytes, tmp_path: Path) -> None:
+    """As those are that were written before it was told."""
+    path = tmp_path / "network.onnx"
+    for properties, mass in (({"target_mass": None}, None), ({}, None), ({"target_mass": 6.5}, 6.5)):
+        path.write_bytes(changed(content, **properties))
+        assert pose.load(path).runner.target_mass == mass  # type: ignore[attr-defined]
 
 
 def test_wrong_paths(tmp_path: Path) -> None:

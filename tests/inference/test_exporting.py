@@ -31,6 +31,15 @@ def test_joints_are_those_of_decoding():
     torch.testing.assert_close(scores, values, rtol=0, atol=0)
 
 
+def test_scores_of_logits_are_those_of_decoding():
+    maps = torch.randn(4, 3, 8, 8, generator=torch.manual_seed(0))
+    joints, scores = Decoder("heatmaps", input_res=32, target_mass=6.25)(maps)
+    points, values = decode(maps, 6.25)
+    assert 0 < values.min() < 0.9 and values.max() <= 1
+    torch.testing.assert_close(joints, 4 * points, rtol=0, atol=0)
+    torch.testing.assert_close(scores, values)
+
+
 def test_peaks_are_those_of_grouping():
     torch.manual_seed(0)
     heatmaps, tags = torch.rand(2, 5, 16, 16), torch.randn(2, 3, 5, 16, 16)
@@ -71,7 +80,11 @@ def test_file_tells_all_that_it_needs(half):
     assert [output.name for output in file.graph.output] == names
     ends = [*file.graph.input, *file.graph.output]
     assert all(each.type.tensor_type.elem_type == onnx.TensorProto.FLOAT for each in ends)
-    assert {each.type.tensor_type.shape.dim[0].dim_param for each in ends} == {"batch"}
+    sizes = [[each.dim_param or each.dim_value for each in end.type.tensor_type.shape.dim] for end in ends]
+    maps, peaks = [5, 8, 8], [5, 30]
+    assert sizes == [
+        ["batch", *shape] for shape in ([3, 32, 32], maps, [2, *maps], [*peaks, 2], peaks, [2, *peaks])
+    ]
     weights = {each.data_type for each in file.graph.initializer if each.dims and len(each.dims) == 4}
     assert weights == {onnx.TensorProto.FLOAT16 if half else onnx.TensorProto.FLOAT}
     agreement = compare(model, content, pictures(32), "file")

@@ -112,6 +112,19 @@ def test_an_impossible_network_is_refused_before_it_takes_memory(tmp_path):
             load(path)
 
 
+def test_what_scales_logits_is_kept_and_looked_at(tmp_path):
+    """Files from before it was stored are read as those of networks whose maps are no logits."""
+    path, stored = tmp_path / "a.pth", checkpoint()
+    assert stored.pop("target_mass") is None
+    for content, expected in ((stored, None), (stored | {"target_mass": 6.25}, 6.25)):
+        save_checkpoint(path, content)
+        assert load(path).target_mass == expected
+    for wrong in (0.0, float("nan"), float("inf"), "6"):
+        save_checkpoint(path, stored | {"target_mass": wrong})
+        with pytest.raises(UserError, match=f"a damaged checkpoint: target_mass is '?{wrong}"):
+            load(path)
+
+
 def test_a_skeleton_of_other_joints_is_refused(tmp_path):
     save_checkpoint(tmp_path / "a.pth", checkpoint(num_joints=7))
     with pytest.raises(UserError, match=r"damaged checkpoint: its skeleton has 5 joints, its network 7"):

@@ -1,7 +1,6 @@
 """Old checkpoints: recognised, converted, answered alike; everything else refused in one line."""
 
 import argparse
-import importlib.util
 import os
 import re
 from collections.abc import Callable
@@ -14,25 +13,17 @@ import torch
 
 from src.models import build, load
 from src.models.checkpoint import describe, load_weights, read_checkpoint, save_checkpoint
-
-
-def import_path(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
+from tests.task_runner import load_script
 
 Outcome = tuple[int | str | None, str, Path]
 
-convert = import_path(Path(__file__).resolve().parents[2] / "tools" / "convert.py")
+convert = load_script(Path(__file__).resolve().parents[2] / "tools" / "convert.py")
 
 
 @pytest.fixture
 def weights(shared_fixtures: Path) -> ModuleType:
     """The module that makes the weights and inputs of the fixtures."""
-    return import_path(shared_fixtures / "weights.py")
+    return load_script(shared_fixtures / "weights.py")
 
 
 def status_of(arguments: list[str]) -> int | str | None:

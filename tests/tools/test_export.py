@@ -1,8 +1,6 @@
 """The command that exports: what it writes and says, and what it refuses, leaving nothing behind."""
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -10,20 +8,12 @@ from src import pose
 from src.inference import agreement
 from src.models.checkpoint import describe, save_checkpoint
 from tests.exporting import FIVE, loaded
+from tests.task_runner import load_script
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-
-def import_path(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tool = import_path(Path(__file__).resolve().parents[2] / "tools" / "export.py")
+tool = load_script(Path(__file__).resolve().parents[2] / "tools" / "export.py")
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,25 @@ def lspet(tmp_path: Path) -> Path:
     preds[0, 0, 4] += 0.01
     save_h5(tmp_path / "sure.h5", {"preds": preds})
     save_h5(tmp_path / "flat.h5", {"preds": preds[..., :2]})
+    order = np.arange(len(people))[::-1]
+    means = np.where(people.visible > 0, 0.02, 0.01)[order, :, None, None] * np.ones((4, 4))
+    content = {"preds": preds[order, :, :2], "idxs": order}
+    save_h5(tmp_path / "maps.h5", content | {"heatmaps": means.astype(np.float16)})
+    save_h5(tmp_path / "softmax.h5", content | {"heatmaps": np.ones(means.shape, np.float16)})
     return tmp_path
+
+
+def test_means_of_heatmaps(lspet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They stand beside the predictions, in whatever order; of softmax maps they say nothing."""
+    data = ["--dataset", "lspet", "--data-dir", str(lspet), "--split", "train"]
+    figure = ["--by", "mean", "--out", str(lspet / "figure.png")]
+    main_of("tools/occlusion.py")([str(lspet / "maps.h5"), *data, *figure])
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("maps"))
+    assert set(row.split()[1:]) <= {"100.0", "–"} and "100.0" in row
+    for name, reason in (("sure", "has no heatmaps"), ("softmax", "no confidences|the same mean")):
+        with pytest.raises(SystemExit):
+            main_of("tools/occlusion.py")([str(lspet / f"{name}.h5"), *data, *figure])
+        assert re.search(reason, capsys.readouterr().err)
 
 
 def test_perfect_confidence_reaches_all(lspet: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ import torch
 from pycocotools.coco import COCO as CocoFile
 from pycocotools.cocoeval import COCOeval
 
-from src import pose
+from src import pose, pretrained
 from src.datasets.skeletons import COCO, LSP
 from src.utils import growing, prediction, sources, window
 from tests.clips import RATE, model, moving, set_times, spot, turn, write_clip
@@ -223,6 +223,16 @@ def test_that_the_whole_picture_is_looked_at_is_said_once(run: Run) -> None:
     assert run("a.png", "b.png", "c.png").err.count("one person a picture, the whole of which") == 1
 
 
+def test_that_nothing_is_drawn_of_people_is_said(run: Run) -> None:
+    """Of a score of 0.9: they are counted, and written down nevertheless."""
+    save("a.png", spot(100, 100))
+    assert "not drawn" not in run("a.png").err
+    done = run("a.png", "--threshold", 0.95, "--overwrite")
+    assert done.err.endswith("not drawn, below --threshold 0.95: 1 of these people\n")
+    assert len(done.results) == 1
+    np.testing.assert_array_equal(cv2.imread("found/a.png"), cv2.imread("a.png"))
+
+
 def test_a_network_that_finds_everybody_needs_no_boxes(run: Run) -> None:
     save("a.png", spot(100, 150))
     everybody = model(multi_person=True)
@@ -232,7 +242,10 @@ def test_a_network_that_finds_everybody_needs_no_boxes(run: Run) -> None:
     for view in ("heatmaps", "tags"):
         shown = cv2.imread(f"found/a-{view}.png").astype(int)
         assert shown[145:155, 95:105].sum() > 3 * shown[20:30, 250:260].sum()
-    assert run("a.png", "--box", 0, 0, 9, 9, "--overwrite", network=everybody).status == 2
+    for where in (("--box", 0, 0, 9, 9), ("--detector", "fasterrcnn_resnet50_fpn")):
+        refused = run("a.png", *where, "--overwrite", network=everybody)
+        assert refused.status == 2 and f"error: {where[0]}: best.pth finds everybody by itself" in refused.err
+    assert run("a.png", "--detector", "none", "--overwrite", network=everybody).status == 0
 
 
 def test_a_list_comes_from_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,13 +389,17 @@ BAD = {
     "an empty file": (lambda: _text("a.jpg", b""), ["a.jpg"], "a.jpg is an empty file"),
     "not a video": (lambda: _text("a.mp4"), ["a.mp4"], "a.mp4 is damaged, cut short, or of a format"),
     "an empty video": (lambda: _text("a.mp4", b""), ["a.mp4"], "a.mp4 is an empty file"),
-    "nothing": (lambda: None, [], "then what to look at"),
+    "nothing": (lambda: None, [], "best.pth comes first, then what to look at"),
+    "two checkpoints": (lambda: None, ["a.jpg", "b.pth"], "b.pth: one checkpoint comes first, and no other"),
     "a missing file": (lambda: None, ["a.jpg"], "there is no a.jpg"),
     "a folder without pictures": (lambda: Path("in").mkdir(), ["in"], "folder in has no pictures"),
     "a pattern without files": (lambda: None, ["in/*.jpg"], "no file has a name like in/*.jpg"),
     "a missing camera": (lambda: None, ["97"], "there is no camera 97"),
     "a box without area": (lambda: None, ["a", "--box", "1", "2", "0", "4"], "has no area"),
     "boxes twice": (lambda: None, ["a", "--box", *"1111", "--detections", "b"], "only one of them"),
+    "boxes and a detector": (
+        lambda: None, ["a", "--box", *"1111", "--detector", "b"], "--box and --detector say where people are",
+    ),
     "a mistyped option": (lambda: None, ["a", "--heatmap"], "did you mean '--heatmaps'?"),
     "tags of one person": (lambda: save("a.png", spot(9, 9)), ["a.png", "--tags"], "gives no tags"),
     "a detector that is not there": (
@@ -406,6 +423,29 @@ def test_bad_input_is_one_line(run: Run, what: str) -> None:
     line = done.err.splitlines()[-1]
     assert line.startswith("error: ") and words in line
     assert "Traceback" not in done.err
+
+
+def test_without_a_checkpoint_the_one_that_ships_is_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the first of several sources is no file; of several networks that ship, the last by name."""
+    monkeypatch.chdir(tmp_path)
+    folder, opened = tmp_path / "pretrained", []
+    monkeypatch.setattr(pretrained, "FOLDER", folder)
+    monkeypatch.setattr(pose, "load", lambda path, *_: opened.append(path) or model())
+    save("a.png", spot(60, 60))
+    save("b.png", spot(60, 60))
+    for words in (["a.png"], ["best.pht", "a.png"], ["0"]):
+        alone = Outcome(capsys, tmp_path / "found", [*words, "--out", "found"])
+        assert alone.status == 2 and alone.err.startswith("error: no network ships with this copy")
+        assert alone.err.count("\n") == 1 and not Path("found").exists()
+    for number in (1, 2):
+        folder.mkdir(exist_ok=True)
+        Path(f"pretrained/drawn-{number}.pth").write_bytes(b"it is not looked into")
+    done = Outcome(capsys, tmp_path / "found", ["a.png", "b.png", "--out", "found", "--detector", "none"])
+    assert (done.status, [row["file"] for row in done.table]) == (0, ["a.png", "b.png"])
+    assert opened == [str(folder / "drawn-2.pth")]
+    assert f"the network is {opened[0]}, which ships" in done.err
 
 
 def test_a_missing_checkpoint_is_one_line(run: Run) -> None:

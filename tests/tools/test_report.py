@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from src.utils.report.findings import RANKS, ranked
+from tests.releases import make_lsp, make_lspet
 from tests.task_runner import TINY, main_of
 
 pytest.importorskip("plotly", reason="reports are drawn with Plotly: pip install -e '.[report]'")
@@ -130,6 +131,23 @@ def test_runs_of_two_tasks_on_one_page(run: Run, experiments: Path) -> None:
     content = out.read_bytes()
     run("hgpose/tiny", "hgpose-ae/tiny", "--out", str(out), "--labels", "<a> & b", "c")
     assert out.read_bytes() == content  # the same runs give the same page
+
+
+def test_each_of_several_data_sets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_lsp(tmp_path / "lsp")
+    make_lspet(tmp_path / "lspet")
+    data = ["--data-dir", f"lspet={tmp_path}/lspet", f"lsp={tmp_path}/lsp", "--valid-share", "0.4"]
+    where = ["--exp", "both", "--exp-dir", str(tmp_path)]
+    main_of("hgpose/train.py")([*where, "--dataset", "lspet", "lsp", *data, *TINY, "--epochs", "1"])
+    main_of("hgpose/test.py")([*where, "--dataset", "lsp", "--workers", "0", "--no-flip-test"])
+    options = ["--workers", "0", "--device", "cpu", "--pictures", "1"]
+    outcome = Outcome(capsys, ["hgpose/both", "--exp-dir", str(tmp_path), *options])
+    assert outcome.status == 0 and "preds.h5 is left out: it is not of lspet valid" in outcome.err
+    page = Page(tmp_path / "hgpose/both/report.html")
+    titles = [each for each in page.headings if each.startswith("PCK@0.2 of")]
+    assert titles == 3 * ["PCK@0.2 of lspet valid", "PCK@0.2 of lsp valid"]  # scores, errors, pictures
+    assert "run on 4 of 4 people" in page.words and "preds.h5, 3 people" in page.words
+    assert page.words.count("Single joints") == 2 and page.plots == 9 and len(page.pictures) == 6
 
 
 @pytest.mark.parametrize("task", ["hgpose", "hgpose-ae"])

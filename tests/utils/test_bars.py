@@ -164,6 +164,12 @@ def test_tables_for_papers(two):
     assert r"a\|b^c\ 5%" in markdown(strange)
     assert r"a|b\textasciicircum{}c\textbackslash{} 5\%" in latex(strange)
     assert "**" not in markdown(strange), "one run is not the best of several"
+    tied = [Scores(label, {"AP": 0.5, "AR": ar}) for label, ar in (("a", 0.2), ("b", 0.3), ("c", 0.3))]
+    assert markdown(tied).splitlines()[2:] == [
+        "| a | 50.0 | 20.0 |",
+        "| b | 50.0 | **30.0** |",
+        "| c | 50.0 | **30.0** |",
+    ]
 
 
 def test_curves_over_the_threshold(two, tmp_path, monkeypatch):

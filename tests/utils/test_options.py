@@ -87,11 +87,29 @@ def test_old_spellings(argv: list[str], name: str, value: object) -> None:
     assert getattr(parse("-expID", "x", *argv), name) == value
 
 
+@pytest.mark.parametrize("words", ["a b c --out d", "a --out d b c", "a --sure b c --out d", "--out d a b c"])
+def test_words_without_option_stand_anywhere(words: str) -> None:
+    parser = options.Parser("a tool")
+    parser.add_argument("first", nargs="?")
+    parser.add_argument("others", nargs="+")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--sure", action="store_true")
+    args = parser.parse_strictly(words.split())
+    assert (args.first, args.others, args.out) == ("a", ["b", "c"], "d")
+    for mistake, message in (("a --out d --ou e", "no option --ou"), ("--out d", "required: others")):
+        with pytest.raises(UserError, match=message):
+            parser.parse_strictly(mistake.split())
+
+
 @pytest.mark.parametrize(
     "argv, message",
     [
         (["--bath-size", "4"], r"no option --bath-size \(did you mean '--batch-size'\?\)"),
         (["--batch", "4"], "there is no option --batch "),  # no abbreviations
+        (["--report", "5"], "--report takes no value, and has '5'"),
+        (["--report=5"], "--report/--no-report: it takes no value, and has '5'"),
+        (["--seed", "5", "6"], "no option takes '6'; see --help"),
+        (["--epochs", "3", "--more-epochs=2"], "--epochs says how many there are in all, --more-epochs how"),
         (["--batch-size", "0"], "--batch-size: a whole number from 1 is wanted, not '0'"),
         (["--flip-prob", "1.5"], "--flip-prob: a number from 0 to 1 is wanted"),
         (["--lr", "nan"], "--lr: a number from 0 is wanted"),

@@ -13,7 +13,7 @@ from src.utils import pictures
 from src.utils.pictures import (
     draw_people,
     draw_pose,
-    heatmap_overlay,
+    map_colours,
     maps_overlay,
     people_grid,
     prediction_grid,
@@ -21,6 +21,7 @@ from src.utils.pictures import (
     tags_overlay,
 )
 
+HAND = Skeleton("hand", ("palm", "left finger", "right finger"), ((1, 2),), (), {}, (), (), (1, 1, 1), (1, 2))
 GREY = np.full((100, 120, 3), 90, np.uint8)
 
 
@@ -197,7 +198,8 @@ def test_a_heatmap_lies_over_its_cells() -> None:
     heatmaps = np.zeros((3, 8, 8), np.float32)
     heatmaps[1, 2, 5] = 1.0  # covers x 80…96, y 32…48 of the picture
     heatmaps[2] = -0.5
-    dark = heatmap_overlay(np.full((128, 128, 3), 100, np.uint8), heatmaps)
+    fill = np.array([[16.0, 0, 0], [0, 16.0, 0]])
+    dark = maps_overlay(np.full((128, 128, 3), 100, np.uint8), [(heatmaps, fill)], HAND)
     brightness = dark.sum(2).astype(float) - 3 * 60
     rows, columns = np.nonzero(brightness > 0.9 * brightness.max())
     assert abs(rows.mean() + 0.5 - 40) < 1 and abs(columns.mean() + 0.5 - 88) < 1
@@ -266,13 +268,29 @@ def test_people_may_have_colours_of_their_own() -> None:
 
 def test_maps_of_parts_lie_where_they_were_seen() -> None:
     """Two boxes of 8 cells of 4 pixels, a peak in each; beside them the picture is dark."""
-    heatmaps = np.zeros((2, 8, 8), np.float32)
+    heatmaps = np.zeros((3, 8, 8), np.float32)
     heatmaps[0, 2, 5] = 1.0
     views = [(heatmaps, np.array([[4.0, 0, x], [0, 4.0, y]])) for x, y in ((8, 16), (70, 50))]
-    shown = maps_overlay(GREY, views)
+    shown = maps_overlay(GREY, views, HAND)
     for x, y in ((8 + 22, 16 + 10), (70 + 22, 50 + 10)):
         assert shown[y, x].sum() > shown[y, x - 12].sum() + 200
     assert tuple(shown[90, 10]) == (54, 54, 54)
+
+
+def test_a_map_has_the_colour_of_its_joint() -> None:
+    """Beside each other and in one cell, where that of the higher prevails; no colour is there twice."""
+    heatmaps = np.zeros((LSP.num_joints, 8, 8), np.float32)
+    knee, elbow = LSP.index("left knee"), LSP.index("right elbow")
+    heatmaps[knee, 2, 1] = heatmaps[elbow, 2, 6] = heatmaps[elbow, 6, 3] = 1.0
+    heatmaps[knee, 6, 3] = 0.2
+    shown = maps_overlay(GREY, [(heatmaps, np.array([[15.0, 0, 0], [0, 12.5, 0]]))], LSP).astype(float)
+    colours = map_colours(LSP)
+    for (row, column), joint in (((2, 1), knee), ((2, 6), elbow), ((6, 3), elbow)):
+        middle = shown[int(12.5 * (row + 0.5)), int(15 * (column + 0.5))]
+        assert np.abs(middle - colours[joint]).max() < 30
+    for skeleton in SKELETONS.values():
+        apart = map_colours(skeleton)[:, None] - map_colours(skeleton)
+        assert np.linalg.norm(apart, axis=2)[~np.eye(len(apart), dtype=bool)].min() > 10
 
 
 def test_tags_colour_people() -> None:
@@ -292,3 +310,14 @@ def test_where_nothing_is_seen_tags_have_no_colour() -> None:
     empty = np.zeros((2, 8, 8), np.float32)
     shown = tags_overlay(GREY, empty, empty, np.array([[15.0, 0, 0], [0, 12.5, 0]]))
     assert (shown == 54).all()
+
+
+def test_limbs_are_as_wide_as_sizes_say() -> None:
+    """And not as their joints lie, of which one may be out of sight in the next frame."""
+    near, far = (pose(left_hip=(30.5, 20.5), left_knee=(30.5, y)) for y in (40.5, 90.5))
+    widths = []
+    for joints in (near, far):
+        people = People(joints[None], np.ones((1, LSP.num_joints)), np.ones(1))
+        image = draw_people(GREY, people, LSP, sizes=[700.0], colours=[None])
+        widths.append(int((image[30] == pictures.LEFT).all(1).sum()))
+    assert widths[0] == widths[1] and 7 <= widths[0] <= 8  # 7, of which edges are smoothed

@@ -198,3 +198,68 @@ def test_errors(
         score("--predictions", path, *where, *arguments)
     assert stopped.value.code == 2
     assert re.search(re.escape(message), capsys.readouterr().err)
+
+
+def test_maps_and_pictures_are_kept_with_predictions(
+    release: Callable, tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Row by row what was decoded, at two scales; without a folder there is nowhere to keep them."""
+    people, where = release("lsp")
+    common = ["--checkpoint", checkpoint, *where, "--batch-size", 1, "--save-heatmaps", "--save-input"]
+    score(*common, "--out", tmp_path, "--scales", 2, 1, "--decode", "dark")
+    with h5py.File(tmp_path / "preds.h5") as file:
+        preds, heatmaps, pictures = (file[key][:] for key in ("preds", "heatmaps", "input"))
+    side, joints = pictures.shape[1], preds.shape[1]
+    assert pictures.shape == (len(people), side, side, 3) and pictures.dtype == np.uint8
+    assert heatmaps.shape == (len(people), joints, side // 4, side // 4) and heatmaps.dtype == np.float16
+    np.testing.assert_allclose(heatmaps.max((2, 3)), preds[..., 4], rtol=1e-3, atol=1e-6)
+    assert f"inputs of {side}, {side // 2} px" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        score(*common)
+    assert "--out says where" in capsys.readouterr().err
+
+
+def test_groups_of_people(release: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Frames by action add up to all; a data set without actions, and AP, are refused."""
+    _, where = release("penn")
+    people = read("penn", tmp_path / "penn", "test")
+    path, out = write(tmp_path / "truth.h5", people.joints), tmp_path / "out.json"
+    score("--predictions", path, *where, "--split", "test", "--by", "action", "view", "--json", out)
+    content = json.loads(out.read_text())
+    by_action = content["by"]["action"]
+    assert list(by_action) == sorted(set(vars(people)["action"].astype(str))) and len(by_action) > 1
+    assert sum(each["people"] for each in by_action.values()) == content["people"]
+    assert all("by" in each for each in content["further"])
+    assert capsys.readouterr().out.count("by action") == 1 + len(content["further"])
+    for arguments, reason in (
+        (["--dataset", "lsp", "--by", "action"], "lsp does not say what people do"),
+        (["--dataset", "coco", "--by", "view"], "--protocol ap has none"),
+    ):
+        with pytest.raises(SystemExit):
+            score("--predictions", path, *arguments)
+        assert reason in capsys.readouterr().err
+
+
+def test_the_other_torso(release: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An error of 0.2 of one torso is right by it, and wrong by the other, which is shorter."""
+    people, where = release("lsp")
+    names = people.skeleton.joints
+    left, right = (
+        np.linalg.norm(people.joints[:, names.index(one)] - people.joints[:, names.index(other)], axis=1)
+        for one, other in (("left shoulder", "right hip"), ("right shoulder", "left hip"))
+    )
+    assert (np.abs(left - right) > 1e-3).all()
+    shift = 0.1 * (left + right)
+    path, out = (
+        write(tmp_path / "preds.h5", people.joints + [1, 0] * shift[:, None, None]),
+        tmp_path / "o.json",
+    )
+    for side, torso in (("left", left), ("right", right)):
+        score("--predictions", path, *where, "--protocol", "pck", "--torso", side, "--json", out)
+        content = json.loads(out.read_text())
+        share = 100 * (shift <= 0.2 * torso).mean()
+        assert content["means"]["pck_mean"]["all"] == pytest.approx(share)
+        assert f"torso from {side} shoulder to" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        score("--predictions", path, *where, "--protocol", "pcp", "--torso", "left")
+    assert "--torso is for --protocol pck" in capsys.readouterr().err

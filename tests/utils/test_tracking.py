@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from src.utils.tracking import PATIENCE, OneEuro, Smoother, Tracker
+from src.utils.tracking import PATIENCE, OneEuro, Sizes, Smoother, Tracker
 
 RATE = 30.0
 PERSON = np.array([[0, 0], [30, 60], [-30, 60], [0, 100], [10, 160.0]])  # about 170 pixels large
@@ -109,3 +109,18 @@ def test_people_are_smoothed_by_their_numbers() -> None:
     for second in range(1, 50):  # others come and go: nothing piles up
         smoother(at((0, 0)), [10 + second], float(second))
     assert len(smoother._filters) <= 2
+
+
+def test_sizes_change_slowly_and_settle() -> None:
+    """In every other frame half of the person is not seen; then it is twice as large; then it is gone."""
+    sizes, seen = Sizes(), []
+    for number in range(300):
+        true = 200.0 if number < 150 else 400.0
+        seen.append(sizes([true * (1 - number % 2 / 2)], [1], number / RATE)[0])
+    assert np.abs(np.diff(seen)).max() < 0.05 * 250  # which it is too small when it grows
+    assert np.mean(seen[90:150]) == pytest.approx(150, rel=0.1)
+    assert np.mean(seen[270:]) == pytest.approx(300, rel=0.1)
+    assert sizes([0.0], [1], 300 / RATE) == seen[-1]
+    assert sizes([50.0, 0.0], [2, 3], 301 / RATE).tolist() == [50, 0]
+    assert sizes([70.0], [3], 302 / RATE) == 70
+    assert sizes([90.0], [9], 500 / RATE) == 90 and list(sizes._known) == [9], "nothing piles up"

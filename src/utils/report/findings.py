@@ -1,20 +1,17 @@
 """What is found out about the predictions of a run, whatever kind of network made them."""
 
 import base64
-from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from src.errors import UserError
+from src.datasets.images import BadImage
 from src.evaluation.failures import KINDS
+from src.evaluation.pck import Tally
 from src.utils.command import note
-from src.utils.experiment import BEST, NEWEST
-from src.utils.options import Parser, parse_test, stored_options
 
 PIXELS = 240  # the longer side of a picture on the page
 _QUALITY = 80  # of its JPEG
@@ -25,9 +22,9 @@ RANKS = ("Best", "Typical", "Worst")
 class Settings:
     """How runs are looked at.
 
-    samples: people, or pictures with several, that the network is run on where no predictions are stored; 0:
-    predictions are left out. pictures: to show of each of RANKS. anew: run the network even if there are
-    predictions. device, workers: as in test.py.
+    samples: people of each data set, or pictures with several, that the network is run on where no
+    predictions are stored; 0: predictions are left out. pictures: to show of each of RANKS. anew: run the
+    network even if there are predictions. device, workers: as in test.py.
     """
 
     samples: int = 300
@@ -55,7 +52,7 @@ class Shown(NamedTuple):
 
 @dataclass(frozen=True)
 class Findings:
-    """What the predictions of one run show. J joints.
+    """What the predictions of one run for one data set show. J joints.
 
     title: what they were scored by, and on. source: where they come from. notes: what a reader must know.
     tables: by their captions. thresholds, curves: percentages of joints within a threshold, by name.
@@ -79,45 +76,11 @@ class Findings:
     pictures: dict[str, list[Shown]] = field(default_factory=dict)
 
 
-def scoring_options(folder: Path, build: Callable[[Parser], None], settings: Settings) -> Namespace:
-    """The options of test.py for the run in `folder`; of several data sets that it learnt from, the first."""
-    folder = folder.resolve()
-    argv = ["--exp", folder.name, "--exp-dir", str(folder.parent.parent), "--device", settings.device]
-    stored = stored_options(folder)
-    if isinstance(stored.get("dataset"), list):
-        argv += ["--dataset", str(stored["dataset"][0])]
-    args = parse_test(build, "", folder.parent.name, [*argv, "--workers", str(settings.workers)])
-    args.input_res = stored.get("input-res", args.input_res)
-    args.batch_size = min(args.batch_size, settings.samples)
-    args.valid_iters = -(-settings.samples // args.batch_size)
-    return args
-
-
-def checkpoint(folder: Path) -> Path:
-    """The best checkpoint of a run, or the newest where none has been validated. UserError without any."""
-    for path in (folder / BEST, folder / NEWEST):
-        if path.is_file():
-            return path
-    raise UserError(f"{folder} has no checkpoint and no predictions")
-
-
-def stored_files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
-    """The files of predictions of a run that are not older than its best checkpoint."""
-    best = folder / BEST
-    for path in (folder / name for name in names):
-        if not path.is_file():
-            continue
-        if best.is_file() and path.stat().st_mtime < best.stat().st_mtime:
-            note(f"{path} is older than {BEST}, and left out")
-        else:
-            yield path
-
-
 def shares(kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The percentage of each of KINDS (J, len(KINDS)), and how often a joint counts (J,), of kinds (N, J)."""
-    counts = np.stack([(kinds == kind).sum(0) for kind in range(len(KINDS))], axis=1)
-    counted = counts.sum(1)
-    return 100 * counts / np.where(counted > 0, counted, np.nan)[:, None], counted
+    counts = np.stack([(kinds == kind).sum(0) for kind in range(len(KINDS))])
+    counted = counts.sum(0)
+    return Tally(counts, counted).percent().T, counted
 
 
 def ranked(badness: np.ndarray, eligible: np.ndarray, count: int) -> dict[str, list[int]]:
@@ -134,6 +97,24 @@ def ranked(badness: np.ndarray, eligible: np.ndarray, count: int) -> dict[str, l
     if len(order) < len(RANKS):  # too few to tell apart
         parts = [order, [], []]
     return dict(zip(RANKS, parts, strict=True))
+
+
+def gallery(
+    badness: np.ndarray, eligible: np.ndarray, count: int, show: Callable[[int], Shown]
+) -> dict[str, list[Shown]]:
+    """What `show` makes of `ranked` places; pictures that cannot be read are left out with a note."""
+
+    def readable(place: int) -> list[Shown]:
+        try:
+            return [show(place)]
+        except BadImage as reason:
+            note(str(reason))
+            return []
+
+    return {
+        rank: [shown for place in places for shown in readable(place)]
+        for rank, places in ranked(badness, eligible, count).items()
+    }
 
 
 def jpeg(image: np.ndarray) -> str:

@@ -1,5 +1,6 @@
 """The page itself: one HTML file with its styles, Plotly's library, figures and pictures in it."""
 
+import math
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -59,10 +60,12 @@ def cards(contents: Iterable[str], beside: bool = False) -> str:
 
 
 def paragraph(text: str) -> str:
+    """Plain text in a soft colour."""
     return f'<p class="soft">{escape(text)}</p>'
 
 
 def details(summary: str, content: str) -> str:
+    """HTML that is hidden below a line of plain text, until the reader asks for it."""
     return f"<details><summary>{escape(summary)}</summary>{content}</details>"
 
 
@@ -82,34 +85,41 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "")
     )
 
 
-def percentages(tables: Sequence[Table], heads: Sequence[str], caption: str, count: str) -> str:
-    """Tables of runs side by side; of a single one with how many each figure is of, called `count`.
+def percentages(scores: Table, caption: str) -> str:
+    """A table of one run, with how many each figure is of.
 
-    A single run shows its columns, but for those that say no more than the first. Several show the first one
-    of each, under `heads` (HTML), and the highest figure of a row is bold.
+    Columns that say no more than the first are left out.
     """
-    alone = len(tables) == 1
-    names = list(dict.fromkeys(name for each in tables for name in each.rows))
-    columns = list(tables[0].columns) if alone else list(heads)
-    counted = tables[0].counts if alone else {}
+
+    def informs(place: int) -> bool:
+        return any(row[place] != row[0] and not math.isnan(row[place]) for row in scores.rows.values())
+
+    informative = [place for place in range(len(scores.columns)) if not place or informs(place)]
+    rows = [
+        [escape(name), *(_percent(row[place]) for place in informative), *_count(scores, name)]
+        for name, row in scores.rows.items()
+    ]
+    head = ["", *(scores.columns[place] for place in informative), *(["of"] if scores.counts else [])]
+    return table(head, rows, caption)
+
+
+def _count(scores: Table, name: str) -> list[str]:
+    return [f"{scores.counts[name]:,}"] if scores.counts else []
+
+
+def percentages_beside(tables: Sequence[Table], heads: Sequence[str], caption: str) -> str:
+    """The first column of each run's table, under `heads` (HTML); the highest figure of a row is bold."""
     rows = []
-    for name in names:
-        known = (
-            tables[0].rows[name] if alone else [each.rows.get(name, (float("nan"),))[0] for each in tables]
-        )
-        there = [value for value in known if value == value]
-        differ = not alone and len(set(there)) > 1
-        cells = [_percent(value, bold=differ and value == max(there)) for value in known]
-        rows.append([escape(name), *cells, *([f"{counted[name]:,}"] if counted else [])])
-    same = {place for place in range(1, len(columns)) if all(row[place + 1] in (row[1], "–") for row in rows)}
-    shown = [place for place in range(len(columns)) if not alone or place not in same]
-    kept = [[row[0], *(row[place + 1] for place in shown), *row[len(columns) + 1 :]] for row in rows]
-    head = ["", *(columns[place] for place in shown), *([count] if counted else [])]
-    return table(head, kept, caption)
+    for name in dict.fromkeys(name for each in tables for name in each.rows):
+        known = [each.rows[name][0] if name in each.rows else math.nan for each in tables]
+        there = {value for value in known if not math.isnan(value)}
+        best = max(there) if len(there) > 1 else None
+        rows.append([escape(name), *(_percent(value, bold=value == best) for value in known)])
+    return table(["", *heads], rows, caption)
 
 
-def _percent(value: float, bold: bool) -> str:
-    if value != value:
+def _percent(value: float, bold: bool = False) -> str:
+    if math.isnan(value):
         return "–"
     return f"<b>{value:.1f}</b>" if bold else f"{value:.1f}"
 

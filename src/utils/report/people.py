@@ -4,57 +4,36 @@ N people, J joints.
 """
 
 from argparse import Namespace
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from src import models
 from src.datasets import affine
 from src.datasets.annotations import UNLABELLED, Annotations, People
 from src.datasets.augmentation import Draw
 from src.datasets.crops import PersonCrops
 from src.datasets.files import load_h5
-from src.datasets.images import BadImage
 from src.datasets.people import open_people
 from src.datasets.readers import RELEASES
 from src.datasets.skeletons import Skeleton, joint_map
 from src.datasets.skeletons import skeleton as skeleton_named
 from src.errors import UserError
 from src.evaluation.failures import failures
-from src.evaluation.pck import distances
+from src.evaluation.pck import distances, within
 from src.evaluation.predictions import Stored, picture_names
-from src.evaluation.protocols import AP, PROTOCOLS, Truth, evaluate, protocols_of, yardstick
+from src.evaluation.protocols import PROTOCOLS, Truth, Yardstick, evaluate, protocols_of, yardstick
 from src.evaluation.results import Result
 from src.utils import options
 from src.utils.bars import Scores
-from src.utils.command import note
-from src.utils.device import choose_device
 from src.utils.pictures import draw_pose, draw_truth
-from src.utils.report.findings import (
-    PIXELS,
-    Findings,
-    Settings,
-    Shown,
-    Table,
-    checkpoint,
-    jpeg,
-    ranked,
-    scoring_options,
-    shares,
-    stored_files,
-)
+from src.utils.report.findings import PIXELS, Findings, Settings, Shown, Table, gallery, jpeg, shares
+from src.utils.report.sources import Trained, predictions_of, scoring_options
 from src.utils.scoring import average_precision, predict_people, results_in_boxes
 
 FILES = ("preds.h5", "final_preds.h5")
 _WORST = 4  # thresholds; how far off a joint is beyond that says nothing more about a person
-
-# What protocols measure errors in.
-_UNITS = {
-    "pckh": "head sizes", "pck": "torsos", "pck-flic": "torsos", "pck-box": "box sides",
-    "pck-person": "box sides", "pck-window": "window sides", "pck-crop": "crop sides",
-}  # fmt: skip
 
 
 class _Predicted(NamedTuple):
@@ -74,38 +53,35 @@ def build_options(parser: options.Parser) -> None:
     options.add_release_options(parser)
 
 
-def examine_people(folder: Path, settings: Settings) -> Findings:
-    """What the predictions of the run in `folder` for the validation split show. Raises UserError."""
-    args = scoring_options(folder, build_options, settings)
-    predicted = None if settings.anew else _stored(folder, args)
-    predicted = predicted or _made(folder, args)
+def examine_people(folder: Path, dataset: str, settings: Settings) -> Findings:
+    """What the predictions of the run in `folder` for a validation split show. Raises UserError."""
+    args = scoring_options(folder, build_options, dataset, settings)
+    read, predict = partial(_read, args=args), partial(_predict, args=args)
+    predicted = predictions_of(folder, FILES, settings, read, predict)
     people = _people(args, predicted.skeleton)
     truth = Truth.of(people, predicted.row)
-    protocols = [AP] * (args.dataset == "coco") + [_protocol(args.dataset, predicted.skeleton)]
-    result = evaluate(protocols[-1], predicted.coords, truth, predicted.skeleton)
-    length, limit = yardstick(result.protocol, truth)
+    result = evaluate(_protocol(dataset, predicted.skeleton), predicted.coords, truth, predicted.skeleton)
+    by = yardstick(result.protocol, truth)
 
     source = joint_map(predicted.skeleton, truth.skeleton)
     coords = np.where((source >= 0)[:, None], predicted.coords.take(source, axis=1), np.nan)
     labelled = (truth.visible > UNLABELLED) & (source >= 0)
-    error = distances(coords, truth.joints, length, labelled)
-    kinds, counted = shares(_kinds(coords, truth, labelled, limit * length, people, predicted.row))
-    shown = _pictures(people, predicted.row, coords, error, limit, _UNITS[result.protocol], settings.pictures)
-    scores = _average_precision(args, predicted, people) if AP in protocols else None
+    error = distances(coords, truth.joints, by.length, labelled)
+    kinds, counted = shares(_kinds(coords, truth, labelled, by, people, predicted.row))
     return Findings(
         title=result.title,
         source=predicted.source,
         notes=(f"{result.people} people are scored", *result.notes),
-        tables=_tables(result, scores),
+        tables=_tables(result, _average_precision(args, predicted, people)),
         thresholds=result.thresholds.tolist(),
         curves={name: result.curves[name].tolist() for name in _curves(result)},
         errors=error[np.isfinite(error)],
-        unit=_UNITS[result.protocol],
-        limit=limit,
+        unit=by.unit,
+        limit=by.threshold,
         joints=truth.skeleton.joints,
         kinds=kinds,
         counted=counted,
-        pictures=shown,
+        pictures=_pictures(people, predicted.row, coords, error, by, settings.pictures),
     )
 
 
@@ -120,21 +96,11 @@ def _protocol(dataset: str, skeleton: Skeleton) -> str:
     return customary[0] if customary else "pck-box"
 
 
-def _stored(folder: Path, args: Namespace) -> _Predicted | None:
-    """Predictions that test.py or --final-predictions left for the split; None if there are none.
+def _read(path: Path, args: Namespace) -> _Predicted:
+    """A file of ours, whose people must be those of the split. Raises UserError.
 
     Of drawn people no more are taken than a network is run on: each is drawn anew to be compared with.
     """
-    for path in stored_files(folder, FILES):
-        try:
-            return _read(path, args)
-        except UserError as error:
-            note(f"{path} is left out: {error}")
-    return None
-
-
-def _read(path: Path, args: Namespace) -> _Predicted:
-    """A file of ours, whose people must be those of the split. Raises UserError."""
     content = load_h5(path, ["preds", "idxs", "imgname", "skeleton"])
     skeleton = skeleton_named(bytes(np.ravel(content["skeleton"])[0]).decode(errors="replace"))
     people, row, preds = _people(args, skeleton), content["idxs"].astype(np.int64), content["preds"]
@@ -153,19 +119,18 @@ def _read(path: Path, args: Namespace) -> _Predicted:
     return _Predicted(preds[..., :2], preds[..., 4], row, skeleton, source)
 
 
-def _made(folder: Path, args: Namespace) -> _Predicted:
-    """Predictions of the best checkpoint for people spread over the split."""
-    path = checkpoint(folder)
-    device = choose_device(args.device)
-    loaded = models.load(path, device)
-    skeleton = Skeleton.from_dict(loaded.skeleton)
-    people = open_people(args, "valid", skeleton, loaded.input_res)
-    found = predict_people(loaded, people, args, device)
-    source = f"{path.name} ({loaded.weights} weights), run on {len(found.row)} of {len(people)} people"
-    return _Predicted(found.coords, found.score, found.row, skeleton, source)
+def _predict(trained: Trained, args: Namespace) -> _Predicted:
+    """What the network predicts for people spread over the split."""
+    people = open_people(args, "valid", trained.skeleton, trained.loaded.input_res)
+    found = predict_people(trained.loaded, people, args, trained.device)
+    source = f"{trained.name}, run on {len(found.row)} of {len(people)} people"
+    return _Predicted(found.coords, found.score, found.row, trained.skeleton, source)
 
 
-def _average_precision(args: Namespace, predicted: _Predicted, people: People) -> Scores:
+def _average_precision(args: Namespace, predicted: _Predicted, people: People) -> Scores | None:
+    """AP where it is customary, of predictions that have all joints."""
+    if args.dataset != "coco" or predicted.skeleton.joints != people.skeleton.joints:
+        return None
     assert isinstance(people, Annotations)
     chosen = people.select(predicted.row)
     results = results_in_boxes(Stored(predicted.coords, predicted.skeleton, predicted.score), chosen)
@@ -177,33 +142,33 @@ def _kinds(
     coords: np.ndarray,
     truth: Truth,
     labelled: np.ndarray,
-    limit: np.ndarray,
+    by: Yardstick,
     people: People,
     row: np.ndarray,
 ) -> np.ndarray:
     """The kind (N, J) of each joint; who else is in a picture counts, whether predicted or not."""
-    limits = np.repeat(limit[:, None], labelled.shape[1], axis=1)
     mirror = truth.skeleton.flip_order
     if not isinstance(people, Annotations):
-        return failures(coords, truth.joints, labelled, limits, mirror)
+        return failures(coords, truth.joints, labelled, by.length, by.threshold, mirror)
     beside = np.setdiff1d(np.flatnonzero(np.isin(people.index, people.index[row])), row)
     nobody = np.full((len(beside), *coords.shape[1:]), np.nan)
     return failures(
         np.concatenate([coords, nobody]),
         np.concatenate([truth.joints, people.joints[beside]]),
         np.concatenate([labelled, people.visible[beside] > UNLABELLED]),
-        np.concatenate([limits, np.full(nobody.shape[:2], np.nan)]),
+        np.concatenate([by.length, np.full(len(beside), np.nan)]),
+        by.threshold,
         mirror,
         people.index[np.concatenate([row, beside])],
     )[: len(row)]
 
 
 def _tables(result: Result, scores: Scores | None) -> dict[str, Table]:
+    """The tables of a protocol, after those of AP."""
     tables = {}
     if scores:
         tables["AP and AR"] = Table(("%",), {name: (100 * v,) for name, v in scores.figures.items()}, {})
-    single = next(name for name in result.sections if name not in ("groups", "means"))
-    for caption, sections in (("Parts and means", ("groups", "means")), ("Single joints", (single,))):
+    for caption, sections in (("Parts and means", ("groups", "means")), ("Single joints", (result.single,))):
         rows = [row for section in sections for row in result.sections[section].values()]
         tables[caption] = Table(
             result.columns,
@@ -223,38 +188,26 @@ def _pictures(
     row: np.ndarray,
     coords: np.ndarray,
     error: np.ndarray,
-    limit: float,
-    unit: str,
+    by: Yardstick,
     count: int,
 ) -> dict[str, list[Shown]]:
-    """People drawn with their predicted joints (N, J, 2) over the truth; error (N, J) in units of a length.
+    """People drawn with their predicted joints (N, J, 2) over the truth; error (N, J) in units of lengths.
 
     A person is as bad as the mean of the joints' errors. Those who lack more than half of the joints come
     only if nobody else is there.
     """
-    counted = np.isfinite(error) | np.isposinf(error)
-    total = counted.sum(1)
-    with np.errstate(invalid="ignore"):
-        bad = np.where(counted, np.minimum(error, _WORST * limit), 0).sum(1) / np.where(total, total, np.nan)
-        right = (counted & (error <= limit)).sum(1)
+    total = (~np.isnan(error)).sum(1)
+    bad = np.nansum(np.minimum(error, _WORST * by.threshold), axis=1) / np.where(total, total, np.nan)
+    right = within(error, by.threshold).sum(1)
     many = total >= error.shape[1] / 2
-    chosen = ranked(bad, many if many.any() else total > 0, count)
     crops = PersonCrops(people, PIXELS)
 
-    def shown(place: int) -> Shown | None:
-        try:
-            sample = crops.crop(people.person(int(row[place])), Draw())
-        except BadImage as reason:
-            note(str(reason))
-            return None
-        joints = affine.apply(sample["matrix"], coords[place])
+    def show(place: int) -> Shown:
+        person = int(row[place])
+        sample = crops.crop(people.person(person), Draw())
         image = draw_truth(sample["image"], sample["joints"], people.skeleton, sample["visible"])
-        image = draw_pose(image, joints, people.skeleton)
-        caption = f"{right[place]} of {total[place]} right, mean error {bad[place]:.2f} {unit}"
-        return Shown(jpeg(image), crops.where(int(row[place])), caption)
+        image = draw_pose(image, affine.apply(sample["matrix"], coords[place]), people.skeleton)
+        caption = f"{right[place]} of {total[place]} right, mean error {bad[place]:.2f} {by.unit}"
+        return Shown(jpeg(image), crops.where(person), caption)
 
-    return {rank: _existing([shown(place) for place in places]) for rank, places in chosen.items()}
-
-
-def _existing(pictures: Sequence[Shown | None]) -> list[Shown]:
-    return [picture for picture in pictures if picture is not None]
+    return gallery(bad, many if many.any() else total > 0, count, show)

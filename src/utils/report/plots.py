@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from src.evaluation.failures import KINDS
-from src.utils.curves import AXES, COLOURS, Run, is_accuracy, spans_decades
+from src.utils.curves import COLOURS, spans_decades
 from src.utils.report.findings import Findings
+from src.utils.runs import AXES, Run, is_accuracy
 
 INK, GRID = "#33373d", "#e6e8eb"
 _BINS = 40
@@ -23,6 +24,7 @@ KIND_COLOURS = ("#d9e6ee", "#7fb2d4", "#E69F00", "#7b3294", "#3a3a3a")
 
 
 def colour(run: int) -> str:
+    """That of the lines of a run, by its number."""
     return COLOURS[run % len(COLOURS)]
 
 
@@ -42,7 +44,7 @@ class Plots:
         common = {
             "template": "none",
             "height": height,
-            "margin": {"l": 44, "r": 10, "t": 8, "b": 38},
+            "margin": {"l": 44, "r": 16, "t": 8, "b": 38},  # r: half of the last label of an axis
             "font": {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 12,
                      "color": INK},
             "paper_bgcolor": "rgba(0,0,0,0)",
@@ -145,18 +147,17 @@ class Plots:
     def errors(self, findings: Sequence[tuple[int, str, Findings]]) -> str:
         """Histograms of errors in shares of the joints; the last bar has all that is farther off."""
         unit, limit = findings[0][2].unit, findings[0][2].limit
-        finite = [each.errors for _, _, each in findings if len(each.errors)]
-        if not finite:
+        findings = [entry for entry in findings if len(entry[2].errors)]
+        if not findings:
             return ""
-        end = float(6 * limit) if limit else float(np.quantile(np.concatenate(finite), 0.97)) or 1.0
+        errors = np.concatenate([each.errors for _, _, each in findings])
+        end = float(6 * limit) if limit else float(np.quantile(errors, 0.97)) or 1.0
         edges = np.linspace(0, end, _BINS + 1)
         middles = ((edges[:-1] + edges[1:]) / 2).tolist()
         traces = []
         for number, label, each in findings:
-            if not len(each.errors):
-                continue
             counts, _ = np.histogram(np.minimum(each.errors, np.nextafter(end, 0)), edges)
-            share = 100 * counts / max(len(each.errors), 1)
+            share = 100 * counts / len(each.errors)
             look = {"line": {"color": colour(number), "width": 2, "shape": "hvh"}}
             filled = {"fill": "tozeroy"} if len(findings) == 1 else {}
             traces.append(
@@ -172,15 +173,17 @@ class Plots:
         return self._html(
             traces,
             280,
-            margin={"l": 44, "r": 10, "t": 22, "b": 38},
+            margin={"l": 44, "r": 16, "t": 22, "b": 38},
             xaxis={"title": {"text": f"error, {unit}"}, "hoverformat": ".3f", "range": [0, end]},
             yaxis={"title": {"text": "% of joints"}, "rangemode": "tozero"},
             **marks,
         )
 
     def kinds(self, findings: Findings) -> str:
-        """A bar for each joint of what is right, near, inverted, swapped and missed."""
-        rows = [joint for joint in range(len(findings.joints)) if findings.counted[joint]][::-1]
+        """A bar for each joint of what is right, near, inverted, swapped and missed; "" if none counts."""
+        rows = np.flatnonzero(findings.counted)[::-1].tolist()
+        if not rows:
+            return ""
         traces = [
             {
                 "type": "bar",
@@ -193,8 +196,6 @@ class Plots:
             }
             for place, (kind, shade) in enumerate(zip(KINDS, KIND_COLOURS, strict=True))
         ]
-        if not rows:
-            return ""
         return self._html(
             traces,
             50 + 21 * len(rows),

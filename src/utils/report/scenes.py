@@ -5,15 +5,14 @@ n people found in a picture, N annotated in all pictures, J joints.
 
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from src import models
 from src.datasets.annotations import UNLABELLED
-from src.datasets.images import BadImage
 from src.datasets.people import open_scenes
 from src.datasets.scene_annotations import Scene, SceneAnnotations, ScenePeople
 from src.datasets.skeletons import Skeleton
@@ -22,23 +21,10 @@ from src.evaluation.coco import Results, read_results
 from src.evaluation.failures import failures, matched, oks_limits
 from src.evaluation.grouping import People
 from src.utils import options
-from src.utils.command import note
-from src.utils.device import choose_device
 from src.utils.multi_person import score
 from src.utils.pictures import draw_people, draw_truth
-from src.utils.report.findings import (
-    PIXELS,
-    Findings,
-    Settings,
-    Shown,
-    Table,
-    checkpoint,
-    jpeg,
-    ranked,
-    scoring_options,
-    shares,
-    stored_files,
-)
+from src.utils.report.findings import PIXELS, Findings, Settings, Shown, Table, gallery, jpeg, shares
+from src.utils.report.sources import Trained, predictions_of, scoring_options
 from src.utils.scene_scoring import search_scenes
 
 FILES = ("results.json", "final_results.json")
@@ -73,10 +59,11 @@ class _Compared(NamedTuple):
 
     @property
     def caption(self) -> str:
-        right = np.count_nonzero(self.similarity)
+        """How many are found of those annotated, how well, and how many more."""
+        found = np.count_nonzero(self.similarity)
         mean = f", mean OKS {self.similarity.sum() / len(self.joints):.2f}" if len(self.joints) else ""
-        others = f"; {self.beside.sum()} others" if self.beside.any() else ""
-        return f"{right} of {len(self.joints)} people found{mean}{others}"
+        others = f"; {self.beside.sum()} not annotated" if self.beside.any() else ""
+        return f"{found} of {len(self.joints)} found{mean}{others}"
 
 
 def build_options(parser: options.Parser) -> None:
@@ -86,13 +73,16 @@ def build_options(parser: options.Parser) -> None:
     options.add_coco_options(parser)
 
 
-def examine_scenes(folder: Path, settings: Settings) -> Findings:
-    """What the run in `folder` finds in the pictures of the validation split. Raises UserError."""
-    args = scoring_options(folder, build_options, settings)
+def examine_scenes(folder: Path, dataset: str, settings: Settings) -> Findings:
+    """What the run in `folder` finds in the pictures of a validation split. Raises UserError."""
+    args = scoring_options(folder, build_options, dataset, settings)
     scenes = open_scenes(args, "valid", None, args.input_res, everything=True)
     if not len(scenes):
         raise UserError(f"{scenes.name} has no pictures")
-    source, found = (None if settings.anew else _stored(folder, scenes)) or _searched(folder, scenes, args)
+    # Final results are of the test split, if there is one: of drawn pictures, which have the same ids there.
+    files = FILES if isinstance(scenes, SceneAnnotations) else FILES[:1]
+    read, search = partial(_read, scenes=scenes), partial(_search, scenes=scenes, args=args)
+    source, found = predictions_of(folder, files, settings, read, search)
     results, figures = score(scenes, found)
     compared = [_compare(row, scenes.scene(row), people, scenes.skeleton) for row, people in found]
     errors, kinds = _sorted_out(compared, scenes.skeleton)
@@ -114,17 +104,9 @@ def examine_scenes(folder: Path, settings: Settings) -> Findings:
     )
 
 
-def _stored(folder: Path, scenes: ScenePeople) -> tuple[str, Found] | None:
-    """What test.py or --final-predictions left for the split; None if there is nothing.
-
-    Final predictions are of the test split if there is one, and drawn pictures have the same ids there.
-    """
-    for path in stored_files(folder, FILES if isinstance(scenes, SceneAnnotations) else FILES[:1]):
-        try:
-            return path.name, _by_picture(read_results(path), scenes)
-        except UserError as error:
-            note(f"{path} is left out: {error}")
-    return None
+def _read(path: Path, scenes: ScenePeople) -> tuple[str, Found]:
+    """What test.py or --final-predictions left. Raises UserError for results that are not of the split."""
+    return path.name, _by_picture(read_results(path), scenes)
 
 
 def _by_picture(results: Results, scenes: ScenePeople) -> Found:
@@ -148,19 +130,18 @@ def _people(results: Sequence[dict], num_joints: int) -> People:
     return People(keypoints[..., :2], np.repeat(person_score[:, None], num_joints, axis=1), person_score)
 
 
-def _searched(folder: Path, scenes: ScenePeople, args: Namespace) -> tuple[str, Found]:
-    """What the best checkpoint finds in pictures spread over the split."""
-    path = checkpoint(folder)
-    device = choose_device(args.device)
-    loaded = models.load(path, device)
-    joints = Skeleton.from_dict(loaded.skeleton).joints
-    if joints != scenes.skeleton.joints:
-        raise UserError(f"{scenes.name} does not have the {len(joints)} joints of the network")
-    found = search_scenes(loaded, scenes, args, device)
-    return f"{path.name} ({loaded.weights} weights), run on {len(found)} of {len(scenes)} pictures", found
+def _search(trained: Trained, scenes: ScenePeople, args: Namespace) -> tuple[str, Found]:
+    """What the network finds in pictures spread over the split."""
+    if trained.skeleton.joints != scenes.skeleton.joints:
+        raise UserError(
+            f"{scenes.name} does not have the {trained.skeleton.num_joints} joints of the network"
+        )
+    found = search_scenes(trained.loaded, scenes, args, trained.device)
+    return f"{trained.name}, run on {len(found)} of {len(scenes)} pictures", found
 
 
 def _compare(row: int, scene: Scene, people: People, skeleton: Skeleton) -> _Compared:
+    """Who of the people found in a picture is who of those annotated."""
     place, similarity = matched(
         people.joints, people.person_score, scene.joints, scene.visible, scene.area, skeleton.sigmas
     )
@@ -182,7 +163,7 @@ def _sorted_out(compared: Sequence[_Compared], skeleton: Skeleton) -> tuple[np.n
     picture = np.repeat(np.arange(len(compared)), [len(each.joints) for each in compared])
     labelled, size = visible > UNLABELLED, np.sqrt(np.maximum(area, 1e-9))
     limits = oks_limits(area, skeleton.sigmas)
-    kinds = failures(found, joints, labelled, limits, skeleton.flip_order, picture)
+    kinds = failures(found, joints, labelled, limits, 1.0, skeleton.flip_order, picture)
     there = similarity > 0
     errors = (np.linalg.norm(found - joints, axis=2) / size[:, None])[labelled & there[:, None]]
     return errors[np.isfinite(errors)], kinds[there]
@@ -206,27 +187,20 @@ def _pictures(
     """Pictures with everybody found in a colour of their own over the thin white truth."""
     bad = np.array([1 - each.quality for each in compared])
     annotated = np.array([len(each.joints) > 0 for each in compared])
-    chosen = ranked(bad, annotated if annotated.any() else ~np.isnan(bad), count)
-    return {
-        rank: [
-            shown
-            for place in places
-            if (shown := _shown(scenes, found[compared[place].row], compared[place])) is not None
-        ]
-        for rank, places in chosen.items()
-    }
+    eligible = annotated if annotated.any() else ~np.isnan(bad)
+
+    def show(place: int) -> Shown:
+        return _shown(scenes, found[compared[place].row], compared[place])
+
+    return gallery(bad, eligible, count, show)
 
 
-def _shown(scenes: ScenePeople, people: People, compared: _Compared) -> Shown | None:
+def _shown(scenes: ScenePeople, people: People, compared: _Compared) -> Shown:
+    """The picture of a split with its people drawn. Raises BadImage."""
     scene = scenes.scene(compared.row)
     scale = _LARGER * PIXELS / max(scene.width, scene.height)
-    try:
-        pixels = scene.read(1 / scale).pixels
-    except BadImage as reason:
-        note(str(reason))
-        return None
     size = max(1, round(scene.width * scale)), max(1, round(scene.height * scale))
-    image = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    image = cv2.resize(scene.read(1 / scale).pixels, size, interpolation=cv2.INTER_AREA)
     for joints, visible in zip(scene.joints, scene.visible, strict=True):
         image = draw_truth(image, joints * scale, scenes.skeleton, visible)
     shown = compared.shown

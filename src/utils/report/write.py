@@ -6,18 +6,23 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from src.errors import UserError
 from src.evaluation.failures import KINDS
 from src.utils.command import note
-from src.utils.curves import (
+from src.utils.files import write_text
+from src.utils.options import OPTIONS_FILE
+from src.utils.report import page
+from src.utils.report.findings import RANKS, Findings, Settings
+from src.utils.report.plots import KIND_COLOURS, Plots, colour
+from src.utils.runs import (
     AXES,
     Run,
     differing_options,
     is_accuracy,
+    label_of,
     metrics_of,
     read_run,
     shown,
@@ -25,11 +30,6 @@ from src.utils.curves import (
     title_of,
     word,
 )
-from src.utils.files import write_text
-from src.utils.options import OPTIONS_FILE
-from src.utils.report import page
-from src.utils.report.findings import RANKS, Findings, Settings
-from src.utils.report.plots import KIND_COLOURS, Plots, colour
 
 MOST_PICTURES = 120  # on the page, about 2 MB of them; several runs share them
 
@@ -49,11 +49,11 @@ Alike = list[tuple[int, str, Findings]]
 
 @dataclass(frozen=True)
 class _Subject:
-    """A run, all of options.json, and what the predictions show, if they are asked for."""
+    """A run, all of options.json, and what is found out about its predictions for each data set."""
 
     run: Run
     stored: dict[str, Any]
-    findings: Findings | None
+    findings: list[Findings]
 
 
 def require_plotly() -> None:
@@ -69,10 +69,11 @@ def write_report(folders: Sequence[Path], labels: Sequence[str], out: Path, sett
     its log, without checkpoint and predictions, or whose data are missing.
     """
     require_plotly()
-    share = MOST_PICTURES // (len(RANKS) * len(folders))
+    runs = [_started(folder, label) for folder, label in zip(folders, labels, strict=True)]
+    datasets = [_datasets(run) if settings.samples else [] for run in runs]
+    share = MOST_PICTURES // (len(RANKS) * max(1, sum(map(len, datasets))))
     settings = replace(settings, pictures=max(1, min(settings.pictures, share)))
-    subjects = [_subject(folder, label, settings) for folder, label in zip(folders, labels, strict=True)]
-    text = _page(subjects)
+    text = _page([_subject(run, names, settings) for run, names in zip(runs, datasets, strict=True)])
     write_text(out, text)
     note(f"report: {out} ({len(text.encode()) / 1e6:.1f} MB)")
 
@@ -80,16 +81,27 @@ def write_report(folders: Sequence[Path], labels: Sequence[str], out: Path, sett
 def write_run_report(folder: Path, options: Namespace) -> None:
     """Write report.html into the folder of a run that has ended. Raises UserError as `write_report`."""
     settings = Settings(device=options.device, workers=options.workers)
-    write_report([folder], ["/".join(folder.resolve().parts[-2:])], folder / "report.html", settings)
+    write_report([folder], [label_of(folder)], folder / "report.html", settings)
 
 
-def _subject(folder: Path, label: str, settings: Settings) -> _Subject:
+def _started(folder: Path, label: str) -> Run:
+    """The run in a folder, which has a row in its log."""
     run = read_run(folder, label)
     if not run.started:
         raise UserError(
             f"{folder / 'log.csv'} has no row yet: there is nothing to report before the first epoch"
         )
-    return _Subject(run, _stored(folder), _examined(folder, run, settings) if settings.samples else None)
+    return run
+
+
+def _datasets(run: Run) -> list[str]:
+    """What the run learnt from."""
+    names = run.options.get("dataset", "synth")
+    return names if isinstance(names, list) else [names]
+
+
+def _subject(run: Run, datasets: Sequence[str], settings: Settings) -> _Subject:
+    return _Subject(run, _stored(run.folder), [_examined(run, dataset, settings) for dataset in datasets])
 
 
 def _stored(folder: Path) -> dict[str, Any]:
@@ -98,33 +110,32 @@ def _stored(folder: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _examined(folder: Path, run: Run, settings: Settings) -> Findings:
+def _examined(run: Run, dataset: str, settings: Settings) -> Findings:
+    """What the predictions of a run for one of its data sets show."""
     # imported here: the networks that they import are not needed for logs and options
     from src.utils.report.people import examine_people
     from src.utils.report.scenes import examine_scenes
 
     examine = examine_scenes if "tag-dim" in run.options else examine_people
     try:
-        return examine(folder, settings)
+        return examine(run.folder, dataset, settings)
     except UserError as error:
         raise UserError(f"{run.label}: {error}; --samples 0 reports on logs and options alone") from None
 
 
 def _page(subjects: Sequence[_Subject]) -> str:
-    plots = Plots()
+    plots, named = Plots(), len(subjects) > 1
     runs = [subject.run for subject in subjects]
-    sections: list[tuple[str, Callable[[], str]]] = [("Curves", lambda: _curves(runs, plots))]
-    if any(subject.findings for subject in subjects):
-        alike = _alike(subjects)
+    sections = [("Curves", _curves(runs, plots))]
+    if alike := _alike(subjects):
         sections += [
-            ("Scores", lambda: _each(alike, lambda group: _scores(group, plots))),
-            ("Errors", lambda: _each(alike, lambda group: _errors(group, plots)) + _meaning()),
-            ("Pictures", lambda: _pictures(list(chain(*alike.values())))),
+            ("Scores", _each(alike, lambda group: _scores(group, plots, named))),
+            ("Errors", _each(alike, lambda group: _errors(group, plots, named)) + _meaning()),
+            ("Pictures", _each(alike, lambda group: _pictures(group, named))),
         ]
-    sections.append(("Runs", lambda: _about(subjects)))
+    sections.append(("Runs", _about(subjects)))
     title = ", ".join(run.label for run in runs)
-    content = [(name, make()) for name, make in sections]
-    return page.page(f"Report: {title}", _head(runs), content)
+    return page.page(f"Report: {title}", _head(runs), sections)
 
 
 def _head(runs: Sequence[Run]) -> str:
@@ -154,6 +165,7 @@ def _title(runs: Sequence[Run]) -> str:
 
 
 def _curves(runs: Sequence[Run], plots: Plots) -> str:
+    """A figure for each metric of the logs."""
     metrics = [name for name in metrics_of(runs) if _is_drawn(name)]
     ordered = [*(name for name in _FIRST if name in metrics), *(n for n in metrics if n not in _FIRST)]
     drawn = ((metric, plots.curves(runs, metric)) for metric in ordered)
@@ -188,56 +200,52 @@ def _switch() -> str:
 
 
 def _alike(subjects: Sequence[_Subject]) -> dict[str, Alike]:
-    """The runs with findings by what they are scored by and on; figures of others are not to be compared."""
+    """The findings by what is scored, and how; figures of others are not to be compared."""
     groups: dict[str, Alike] = {}
     for number, subject in enumerate(subjects):
-        if subject.findings:
-            entry = (number, subject.run.label, subject.findings)
-            groups.setdefault(subject.findings.title, []).append(entry)
+        for findings in subject.findings:
+            groups.setdefault(findings.title, []).append((number, subject.run.label, findings))
     return groups
 
 
 def _each(groups: dict[str, Alike], make: Callable[[Alike], str]) -> str:
+    """What `make` has to say about each group, under its title."""
     return "".join(f"<h3>{escape(title)}</h3>{make(group)}" for title, group in groups.items())
 
 
-def _keys(group: Alike) -> list[str]:
-    return [page.key(label, colour(number)) for number, label, _ in group]
+def _scores(group: Alike, plots: Plots, named: bool) -> str:
+    """Where predictions come from, tables side by side, and curves over the threshold in the room left.
 
-
-def _scores(group: Alike, plots: Plots) -> str:
-    """Where predictions come from, tables side by side, and curves over the threshold."""
+    named: whether runs are called by their names, since there are several; so below.
+    """
     sources = [
-        f"{label}: {each.source}; {'; '.join(each.notes)}." if len(group) > 1 else _sentence(each)
+        (f"{label}: " if named else "") + "; ".join([each.source, *each.notes]) + "."
         for _, label, each in group
     ]
-    captions = list(group[0][2].tables)
-    tables = [
-        page.card(
-            page.percentages([each.tables[caption] for _, _, each in group], _keys(group), caption, "of")
-        )
-        for caption in captions
-    ]
-    has_curves = any(each.curves for _, _, each in group)
-    curves = (
-        page.card(plots.thresholds(group), "Correct joints over the threshold", "grow") if has_curves else ""
-    )
-    return "".join(map(page.paragraph, sources)) + page.cards(
-        [*([curves] if curves else []), *tables], beside=True
-    )
+    curves = plots.thresholds(group) if any(each.curves for _, _, each in group) else ""
+    drawn = [page.card(curves, "Correct joints over the threshold", "grow")] if curves else []
+    captions = dict.fromkeys(caption for _, _, each in group for caption in each.tables)
+    tables = [page.card(_table(group, caption)) for caption in captions]
+    return "".join(map(page.paragraph, sources)) + page.cards([*tables, *drawn], beside=True)
 
 
-def _sentence(findings: Findings) -> str:
-    return f"{findings.source}; {'; '.join(findings.notes)}."
+def _table(group: Alike, caption: str) -> str:
+    """A table of one run, or one column of it for each of several that have it."""
+    if len(group) == 1:
+        return page.percentages(group[0][2].tables[caption], caption)
+    group = [entry for entry in group if caption in entry[2].tables]
+    heads = [page.key(label, colour(number)) for number, label, _ in group]
+    return page.percentages_beside([each.tables[caption] for _, _, each in group], heads, caption)
 
 
-def _errors(group: Alike, plots: Plots) -> str:
+def _errors(group: Alike, plots: Plots, named: bool) -> str:
+    """The distribution of errors, and what is wrong with each joint."""
     histogram = plots.errors(group)
     first = [page.card(histogram, "Distribution of errors")] if histogram else []
     kinds = [
         page.card(
             _KINDS_KEY + figure + _kinds_table(each),
-            "What is wrong" + (f": {label}" if len(group) > 1 else ""),
+            "What is wrong" + (f": {label}" if named else ""),
         )
         for _, label, each in group
         if (figure := plots.kinds(each))
@@ -267,26 +275,26 @@ def _kinds_table(findings: Findings) -> str:
     return page.details("as a table", page.table(["%", *KINDS, "of"], rows))
 
 
-def _pictures(findings: Alike) -> str:
+def _pictures(group: Alike, named: bool) -> str:
+    """The best, typical and worst of each run, and what their lines mean."""
+    whole = group[0][2].limit is None  # pictures, not people cut out of them
     parts = []
-    for number, label, each in findings:
-        wide = each.limit is None  # whole pictures
-        heading = f"<h3>{page.key(label, colour(number))}</h3>" if len(findings) > 1 else ""
+    for number, label, each in group:
+        heading = f"<h3>{page.key(label, colour(number))}</h3>" if named else ""
         galleries = "".join(
-            f"<h3>{rank}</h3>{page.gallery(shown, wide)}" for rank, shown in each.pictures.items() if shown
+            f"<h3>{rank}</h3>{page.gallery(shown, whole)}" for rank, shown in each.pictures.items() if shown
         )
-        parts.append(f'<div class="card">{heading}{galleries or page.paragraph("There are none.")}</div>')
-    legend = (
-        "Thin white lines are the annotation. Limbs of single people are orange on the left, blue on the"
-        " right; of several people each has a colour."
-    )
-    return page.paragraph(legend) + f'<div class="stack">{"".join(parts)}</div>'
+        parts.append(page.card(heading + (galleries or page.paragraph("There are none."))))
+    colours = "Each person has a colour." if whole else "Limbs are orange on the left, blue on the right."
+    legend = page.paragraph(f"Thin white lines are the annotation. {colours}")
+    return f'{legend}<div class="stack">{"".join(parts)}</div>'
 
 
 # Options, and what ran them.
 
 
 def _about(subjects: Sequence[_Subject]) -> str:
+    """The options in which runs differ, and what made each."""
     runs = [subject.run for subject in subjects]
     parts = []
     differing = differing_options(runs) if len(runs) > 1 else []
@@ -295,7 +303,7 @@ def _about(subjects: Sequence[_Subject]) -> str:
         rows = [
             [f"--{option}", *(escape(word(run.options.get(option))) for run in runs)] for option in differing
         ]
-        parts.append(page.card(page.table(["", *heads], rows), "Options that differ"))
+        parts.append(page.card(page.table(["", *heads], rows), "Options that differ", "options"))
     parts += [_run(subject, number, len(runs) > 1) for number, subject in enumerate(subjects)]
     return f'<div class="stack">{"".join(parts)}</div>'
 
