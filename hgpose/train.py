@@ -41,8 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     speed = ready(network, args, device, crops)
 
     # loss: every stage of the network against the same heatmaps
-    objective = objective_of(network, args)
-    supervision = Supervision(network, objective, args, device)
+    supervision = Supervision(network, objective_of(network, args), args, device)
 
     # optimizer
     update = Update(network, build_optimizer(network.parameters(), args), args)
@@ -59,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         final_predictions(update.best_network, run)
 
     # run
-    head = describe(network, skeleton.to_dict(), args.input_res, objective.target_mass)
+    head = describe(network, skeleton.to_dict(), args.input_res, supervision.objective.target_mass)
     run = Run(experiment, device, accuracy, head, update.weights, {"update": update})
     carry_out(run, crops, valid_crops, speed, learn, validate, predict)
 

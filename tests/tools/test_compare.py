@@ -379,16 +379,15 @@ def test_files_of_scores_become_bars(tmp_path, capsys):
 
 
 def test_files_of_pck_become_curves_and_a_table(tmp_path, capsys):
-    row = {"all": 50.0, "all_count": 4}
     curves = {"threshold": [0, 0.5], "pckh_mean": [0, 50], "Wrist": [0, 40]}
-    content = {"protocol": "pckh", "groups": {}, "means": {"pckh_mean": row}, "curves": curves}
-    files = [tmp_path / "a.json", tmp_path / "b.json"]
-    for file in files:
-        file.write_text(json.dumps(content))
+    files = {tmp_path / "a.json": 50.0, tmp_path / "b.json": 40.0}
+    for file, reached in files.items():
+        means = {"pckh_mean": {"all": reached, "all_count": 4}}
+        file.write_text(json.dumps({"protocol": "pckh", "groups": {}, "means": means, "curves": curves}))
     arguments = [*map(str, files), "--out", str(tmp_path / "c.png"), "--metric", "Wrist", "--table", "md"]
     compare.main(arguments)
     assert cv2.imread(str(tmp_path / "c.png")) is not None
-    assert "| a | **50.0** |" in capsys.readouterr().out
+    assert "| a | **50.0** |\n| b | 40.0 |" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
