@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from src.utils.optimization import Update, build_optimizer
     from src.utils.options import network_config
     from src.utils.setup import begin, build, ready
-    from src.utils.single_person import final_predictions, open_crops, validate_heatmaps
+    from src.utils.single_person import final_predictions, open_crops, target_mass, validate_heatmaps
     from src.utils.supervision import Losses, Supervision
     from src.utils.training import Row, Run, carry_out
 
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         final_predictions(update.best_network, run)
 
     # run
-    head = describe(network, skeleton.to_dict(), args.input_res, supervision.objective.target_mass)
+    head = describe(network, skeleton.to_dict(), args.input_res, target_mass(args))
     run = Run(experiment, device, accuracy, head, update.weights, {"update": update})
     carry_out(run, crops, valid_crops, speed, learn, validate, predict)
 

@@ -33,6 +33,16 @@ from src.utils.words import counted
 SHOWN = 8  # validation pictures in TensorBoard
 
 
+def target_radius(options: Namespace) -> int:
+    """In cells: how far from a joint its target is drawn."""
+    return options.target_radius or math.ceil(3 * options.sigma)
+
+
+def target_mass(options: Namespace) -> float | None:
+    """What scales the softmax over maps that are logits (`as_targets`); None: they are heatmaps."""
+    return gaussian_mass(options.sigma, target_radius(options)) if options.loss == "softmax" else None
+
+
 class HeatmapObjective:
     """Every stage of a single-person network against the same heatmaps.
 
@@ -42,13 +52,7 @@ class HeatmapObjective:
 
     def __init__(self, options: Namespace, stride: int) -> None:
         self.options, self.size = options, options.input_res // stride
-        self.radius = options.target_radius or math.ceil(3 * options.sigma)
-
-    @property
-    def target_mass(self) -> float | None:
-        """What scales the softmax over the maps, which are logits (`as_targets`); None: they are heatmaps."""
-        is_softmax = self.options.loss == "softmax"
-        return gaussian_mass(self.options.sigma, self.radius) if is_softmax else None
+        self.radius, self.target_mass = target_radius(options), target_mass(options)
 
     def supervised(self, batch: Batch) -> Batch:
         """The batch with the cell of each joint, whether it has a target, and what it weighs: (B, J)."""
