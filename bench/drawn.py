@@ -247,9 +247,8 @@ def network_words(loaded: models.LoadedModel) -> list[str]:
     for name, value in loaded.config.items():
         if name in ("stacks", "feats", "modules", "depth"):
             words += [f"--{name}", str(value)]
-        elif value != models.arguments(loaded.arch).get(name):
+        elif name != "num_joints" and value != models.arguments(loaded.arch).get(name):
             further.append(f"{name}={json.dumps(value)}")
-    further = [word for word in further if not word.startswith("num_joints=")]
     return [*words, *(["--network", *further] if further else [])]
 
 

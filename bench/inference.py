@@ -87,24 +87,26 @@ def _displaced(device: torch.device, count: int) -> Iterator[Item]:
     images = to_images(torch.from_numpy(crops).to(device))
     with torch.inference_mode():
         points, _, cell = located(loaded.network, images)
-    expected, clear = (cell * points).cpu().numpy(), None
-    for amp in ("none", "bf16"):
-        network = Checkpoint(models.load(path, device), device, amp)
-        if clear is None:
-            clear = _clear(network.maps(crops, flip_test=False)[0])
-        apart = np.linalg.norm(network.joints(crops, flip_test=False)[0] - expected, axis=2)
-        name = f"joints of {count} drawn people, {word(amp)}: "
-        if amp == "none":
-            yield Measure(name + "the farthest off", PLAIN, float(apart.max()), "px", 0.1, at_most=True)
-            continue
-        far = float(np.quantile(apart, 0.99))
-        yield Measure(name + "99th percentile", PLAIN, far, "px", 0.5, at_most=True)
-        if clear.any():
-            far, share = float(np.quantile(apart[clear], 0.99)), f"{clear.mean():.0%}"
-            yield Measure(f"{name}99th percentile of the clear ones ({share})", PLAIN, far, "px")
-        shares = {"moved": apart > 0, "moved by more than a cell": apart > 1.5 * cell}
-        for what, moved in shares.items():
-            yield Measure(name + what, PLAIN, 100 * float(moved.mean()), "%")
+    expected = (cell * points).cpu().numpy()
+
+    exact, low = (Checkpoint(models.load(path, device), device, amp) for amp in ("none", "bf16"))
+    of_exact, of_low = (
+        np.linalg.norm(network.joints(crops, flip_test=False)[0] - expected, axis=2)
+        for network in (exact, low)
+    )
+    name = f"joints of {count} drawn people, "
+    far = float(of_exact.max())
+    yield Measure(f"{name}{word('none')}: the farthest off", PLAIN, far, "px", 0.1, at_most=True)
+    name += f"{word('bf16')}: "
+    far = float(np.quantile(of_low, 0.99))
+    yield Measure(name + "99th percentile", PLAIN, far, "px", 0.5, at_most=True)
+    clear = _clear(exact.maps(crops, flip_test=False)[0])
+    if clear.any():
+        far, share = float(np.quantile(of_low[clear], 0.99)), f"{clear.mean():.0%}"
+        yield Measure(f"{name}99th percentile of the clear ones ({share})", PLAIN, far, "px")
+    shares = {"moved": of_low > 0, "moved by more than a cell": of_low > 1.5 * cell}
+    for what, moved in shares.items():
+        yield Measure(name + what, PLAIN, 100 * float(moved.mean()), "%")
 
 
 def _clear(maps: np.ndarray) -> np.ndarray:
