@@ -64,7 +64,7 @@ def _open(
 
 def _drawings(
     options: Namespace, split: str, skeleton: Skeleton, resolution: int
-) -> tuple[int, Skeleton, int, str, Path | None]:
+) -> tuple[int, Skeleton, int, str | list[str], Path | None]:
     """What synthetic people and scenes are made with: how many, their joints, and how they are drawn."""
     size = options.synth_size[0] if split == "train" else options.synth_size[1]
     return size, skeleton, resolution, options.synth_poses, getattr(options, "synth_bank", None)

@@ -661,9 +661,10 @@ def add_data_options(parser: Parser, datasets: Sequence[str], several: bool = Fa
         help="how many synthetic people there are",
     )  # fmt: skip
     data.add_argument(
-        "--synth-poses", choices=("all", "upright", "acrobatic"), default="all",
-        help="upright: only those who stand, walk or run, seen from the front; learnt sooner; acrobatic: more"
-        " of those who jump, lie, or stand on their hands",
+        "--synth-poses", type=one_of(["all", "upright", "acrobatic"]), default="all", nargs="+",
+        action=_OneOrMore, metavar="SET",
+        help="all; upright: only those who stand, walk or run, seen from the front; learnt sooner; acrobatic:"
+        " more of those who jump, lie, or stand on their hands; of several sets people come in turn",
     )  # fmt: skip
     data.add_argument(
         "--synth-bank", type=path, metavar="DIR",

@@ -4,6 +4,7 @@ A bank (src/datasets/synth/bank.py) keeps what was drawn.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -45,7 +46,7 @@ class _Synth(ABC):
         size: int,
         skeleton: Skeleton,
         resolution: int = 256,
-        poses: str = "all",
+        poses: str | Sequence[str] = "all",
         bank: Path | None = None,
         parts: Parts = ALL_PARTS,
     ) -> None:
@@ -53,8 +54,12 @@ class _Synth(ABC):
             raise UserError(
                 f"synth has no split {split!r}{suggest(split, SPLITS)}; it has {', '.join(SPLITS)}"
             )
-        if poses not in POSES:
-            raise UserError(f"synth has no poses {poses!r}{suggest(poses, POSES)}; it has {', '.join(POSES)}")
+        poses = (poses,) if isinstance(poses, str) else tuple(poses)
+        for each in poses:
+            if each not in POSES:
+                raise UserError(
+                    f"synth has no poses {each!r}{suggest(each, POSES)}; it has {', '.join(POSES)}"
+                )
         missing = [joint for joint in skeleton.joints if joint not in LANDMARK_NAMES]
         if missing:
             raise UserError(
@@ -68,7 +73,7 @@ class _Synth(ABC):
         self._size = size
         self._split = SPLITS.index(split)
         self._joints = [LANDMARK_NAMES.index(joint) for joint in skeleton.joints]
-        name = "-".join([self.kind, split, poses, *str(parts).split()])
+        name = "-".join([self.kind, split, "+".join(poses), *str(parts).split()])
         self._bank = None if bank is None else Bank(bank, name, size, self.side, self.most, self.keeps_shown)
 
     def __len__(self) -> int:
@@ -91,6 +96,10 @@ class _Synth(ABC):
             return self._drawn(index).render()
         return self._bank.rendering(index, lambda: self._drawn(index).render())
 
+    def _poses_of(self, index: int) -> str:
+        """The set that the poses of a sample are from."""
+        return self._poses[index % len(self._poses)]
+
     def _random(self, index: int, stream: int) -> np.random.Generator:
         """The random state of a sample for one purpose."""
         return np.random.default_rng((_SEED, self._split, index, stream))
@@ -101,9 +110,10 @@ class SynthPeople(_Synth):
 
     Person i depends on (split, i, resolution, poses) alone: on every machine the same joints, and with the
     same versions of the libraries the same pixels. resolution: of the crops they are meant for; pictures are
-    an eighth larger. poses: of src/datasets/synth/poses.py; upright people are seen whole and from the front,
-    and learnt sooner. All skeletons are read off the same bodies. norm is that of PCKh for MPII's joints,
-    else NaN. bank: a folder where drawings are kept, each when it is drawn first. parts: what is drawn.
+    an eighth larger. poses: a set of src/datasets/synth/poses.py, or several that take turns; upright people
+    are seen whole and from the front, and learnt sooner. All skeletons are read off the same bodies. norm is
+    that of PCKh for MPII's joints, else NaN. bank: a folder where drawings are kept, each when it is drawn
+    first. parts: what is drawn.
     """
 
     kind, most, keeps_shown = "people", 1, False
@@ -114,7 +124,7 @@ class SynthPeople(_Synth):
 
     def _drawn(self, index: int) -> Drawn:
         geometry, look = self._random(index, 0), self._random(index, 1)
-        return sample_scene(geometry, look, self.resolution, self._poses, self.parts)
+        return sample_scene(geometry, look, self.resolution, self._poses_of(index), self.parts)
 
     def person(self, index: int) -> Person:
         """Person `index`. Raises IndexError outside 0 … len - 1."""
@@ -152,7 +162,7 @@ class SynthScenes(_Synth):
 
     def _drawn(self, index: int) -> Drawn:
         geometry, look = self._random(index, 2), self._random(index, 3)
-        return sample_group(geometry, look, self.side, self._poses, self.parts)
+        return sample_group(geometry, look, self.side, self._poses_of(index), self.parts)
 
     def scene(self, index: int) -> Scene:
         """Scene `index`. Raises IndexError outside 0 … len - 1."""
