@@ -72,6 +72,23 @@ def compare(loaded: models.LoadedModel, content: bytes, images: np.ndarray, name
             raise UserError(f"{name} would not decode its maps as PyTorch does")
     outputs, joints, compared, undecided = zip(*found, strict=True)
     agreement = Agreement(float(np.max(outputs)), max(joints), sum(compared), sum(undecided))
+    return _within(agreement, limits, name)
+
+
+@torch.inference_mode()
+def compare_networks(
+    loaded: models.LoadedModel, other: models.LoadedModel, images: np.ndarray, half: bool, name: str
+) -> Agreement:
+    """The same for two networks; half: the weights of the other one were in float16."""
+    floats = torch.from_numpy(exported.to_floats(images))
+    networks = [Exportable(each, decode=False) for each in (loaded, other)]
+    truth, answers = ([output.numpy() for output in network(floats)] for network in networks)
+    agreement = _agreement(answers, truth, networks[0].kind, loaded.input_res)
+    return _within(agreement, LIMITS["float16" if half else "float32"], name)
+
+
+def _within(agreement: Agreement, limits: Limits, name: str) -> Agreement:
+    """The agreement itself. UserError if outputs or joints lie farther apart than they may."""
     if not agreement.outputs <= limits.outputs:
         far = f"{agreement.outputs:.2g} of the largest value apart"
         raise UserError(f"{name} would not answer as its network: {far}")

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch
 
-from src import pose
+from src import models, pose
 from src.inference import agreement
 from src.models.checkpoint import describe, save_checkpoint
 from tests.exporting import FIVE, loaded
@@ -44,11 +45,28 @@ def test_writes_a_file_that_answers_alike(checkpoint, tmp_path, capsys):
     assert pose.load(out).skeleton == FIVE
 
 
+def test_writes_a_small_checkpoint_of_what_is_for_use(tmp_path, capsys):
+    averaged, newest = (loaded("hg", 64, stacks=1, feats=16, depth=1).network for _ in range(2))
+    state = describe(newest, FIVE.to_dict(), 64, 7.5)
+    path, out = tmp_path / "best.pth", tmp_path / "small.pth"
+    save_checkpoint(path, state | {"ema": averaged.state_dict(), "optimizer": [torch.zeros(10**5)]})
+    tool.main([str(path), "--out", str(out), "--fp16"])
+    assert "outputs: at most" in capsys.readouterr().out
+    assert out.stat().st_size < path.stat().st_size / 4
+    small = models.load(out)
+    assert (small.weights, small.target_mass, small.skeleton["joints"]) == ("model", 7.5, list(FIVE.joints))
+    for name, value in averaged.state_dict().items():
+        kept = value.half().float() if value.ndim > 1 else value  # variances may not fit into float16
+        assert torch.equal(small.network.state_dict()[name], kept), name
+
+
 def test_a_file_that_answers_otherwise_is_not_kept(checkpoint, tmp_path, capsys, monkeypatch):
-    limits = agreement.LIMITS["float32"]
-    monkeypatch.setitem(agreement.LIMITS, "float32", limits._replace(outputs=0.0))
+    for precision, limits in agreement.LIMITS.items():
+        monkeypatch.setitem(agreement.LIMITS, precision, limits._replace(outputs=0.0))
     said = refused(capsys, checkpoint, "--out", tmp_path / "best.onnx")
     assert "best.onnx would not answer as its network" in said
+    said = refused(capsys, checkpoint, "--out", tmp_path / "best.pth", "--fp16")
+    assert "best.pth would not answer as its network" in said
     assert not list(tmp_path.iterdir())
 
 
@@ -57,7 +75,8 @@ def test_refusals(checkpoint, tmp_path, capsys, monkeypatch):
     assert "there is no checkpoint" in refused(capsys, tmp_path / "no.pth", "--out", out)
     (tmp_path / "text.pth").write_text("no network")
     assert "is damaged, or is no PyTorch" in refused(capsys, tmp_path / "text.pth", "--out", out)
-    assert "must end in .onnx" in refused(capsys, checkpoint, "--out", tmp_path / "best.pt")
+    assert "must end in .onnx or .pth" in refused(capsys, checkpoint, "--out", tmp_path / "best.pt")
+    assert "--decode is for ONNX" in refused(capsys, checkpoint, "--out", tmp_path / "a.pth", "--decode")
     assert "--opset is 13 to 20, not 21" in refused(capsys, checkpoint, "--out", out, "--opset", 21)
     assert "invalid int value: 'x'" in refused(capsys, checkpoint, "--out", out, "--opset", "x")
     inside = tmp_path / "text.pth" / "best.onnx"
