@@ -15,7 +15,6 @@ exchanged   joints with sides that lie on the other side's joint: left for right
 """
 
 import json
-import os
 import runpy
 import sys
 import tempfile
@@ -39,6 +38,7 @@ from src.datasets.crops import PersonCrops, Stream, collate, in_order, load, rea
 from src.datasets.skeletons import LSP, Skeleton
 from src.datasets.synth import SynthPeople
 from src.datasets.synth.parts import ALL_PARTS, PARTS, Parts
+from src.datasets.workers import cores
 from src.errors import UserError
 from src.evaluation.bootstrap import intervals
 from src.evaluation.failures import KINDS, failures
@@ -340,8 +340,8 @@ def rate(people: PersonCrops, processes: int, seconds: float) -> float:
 
 def _numbers_of_processes() -> list[int]:
     """1, 2, 4 … and the number of cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return sorted({*(2**power for power in range(cores.bit_length()) if 2**power <= cores), cores})
+    most = cores()
+    return sorted({*(2**power for power in range(most.bit_length())), most})
 
 
 # ----------------------------------------------------------------------------------------------- command

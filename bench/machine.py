@@ -1,6 +1,5 @@
 """What the figures were measured on."""
 
-import os
 import platform
 from pathlib import Path
 
@@ -10,12 +9,13 @@ def describe(device: str) -> dict[str, str | int]:
     import cv2
     import torch
 
+    from src.datasets.workers import cores
     from src.utils import device as devices
 
     versions = {"Python": platform.python_version(), "torch": torch.__version__, "OpenCV": cv2.__version__}
     return {
         "processor": f"{_processor()} ({torch.backends.cpu.get_cpu_capability()}{_bf16()})",
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "system": platform.platform(terse=True),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 
+from src.datasets.workers import cores
 from src.utils import events, experiment, single_person
 from src.utils.experiment import Experiment
 from src.utils.lock import check_free
@@ -331,7 +332,7 @@ def test_one_of_two_runs_of_a_name_wins_and_is_alone_until_it_ends(
         assert winner.poll() is None
 
         workers = children(winner.pid)
-        assert len(workers) == 2
+        assert len(workers) == min(2, cores())
         winner.kill()
         winner.wait()
         check_free(folder / "lock")

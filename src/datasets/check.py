@@ -13,6 +13,7 @@ from src.datasets.affine import PERSON_PIXELS
 from src.datasets.annotations import HIDDEN, UNLABELLED, Annotations
 from src.datasets.images import BadImage, picture_path, read_image
 from src.datasets.scene_annotations import SceneAnnotations
+from src.datasets.workers import cores
 from src.errors import UserError
 from src.utils.progress import Progress
 
@@ -73,7 +74,7 @@ def _check_pictures(
     present = sorted(set(paths) - set(missing))
     sizes: dict[str, tuple[int, int]] = {}
     unreadable = []
-    with ThreadPoolExecutor(os.cpu_count()) as threads, Progress("pictures", len(present)) as progress:
+    with ThreadPoolExecutor(cores()) as threads, Progress("pictures", len(present)) as progress:
         for path, size in zip(present, threads.map(_picture_size, present), strict=True):
             if isinstance(size, str):
                 unreadable.append(size)

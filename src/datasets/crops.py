@@ -17,7 +17,7 @@ from src.datasets.annotations import MASKED, People, Person
 from src.datasets.augmentation import Augmentation, Draw
 from src.datasets.images import BadImage
 from src.datasets.joined import JoinedPeople
-from src.datasets.workers import Workers, at_row, served
+from src.datasets.workers import Workers, at_row, cores, served
 from src.errors import UserError
 
 Batch = dict[str, Any]
@@ -206,7 +206,11 @@ def in_order(people: int, batch_size: int, batches: int = 0) -> list[list[Key]]:
 
 
 def load(crops: Dataset, batches: Any, workers: int, device: torch.device) -> DataLoader:
-    """A loader of `batches` (lists of keys) with that many worker processes."""
+    """A loader of `batches` (lists of keys) with that many worker processes, one for each core at most.
+
+    More would only wait for each other, and PyTorch warns of them.
+    """
+    workers = min(workers, cores())
     return DataLoader(
         crops,
         batch_sampler=batches,

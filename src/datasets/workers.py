@@ -1,4 +1,4 @@
-"""The processes that prepare data: how they take signals, and which sample each of them is at."""
+"""The processes that prepare data: how many, how they take signals, and which sample each of them is at."""
 
 import atexit
 import multiprocessing
@@ -53,6 +53,11 @@ class Workers:
     def row_of(self, process: BaseProcess) -> int:
         """The row that a worker is or was at, -1 if none."""
         return next((row for number, row in self._posts if number == process.pid), -1)
+
+
+def cores() -> int:
+    """How many processors this process may use, which may be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def at_row(row: int) -> None:

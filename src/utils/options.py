@@ -390,7 +390,9 @@ def add_run_options(parser: Parser) -> None:
     )  # fmt: skip
     run.add_argument("--seed", type=count, default=0, help="of the weights, the order and the augmentation")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps …")
-    run.add_argument("--workers", type=count, default=2, help="processes that prepare data; 0 for none")
+    run.add_argument(
+        "--workers", type=count, default=2, help="processes that prepare data, one a core at most; 0: none"
+    )
     run.add_argument(
         "--sync-batchnorm", action=BooleanOptionalAction, default=False,
         help="batch normalisation over the joined batch of several GPUs",
@@ -435,7 +437,9 @@ def _add_scoring_options(parser: Parser, stored: str, batch_size: int) -> Any:
     )
     how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps …")
     how.add_argument("--amp", choices=AMP, default="none", help="mixed precision: faster, figures may differ")
-    how.add_argument("--workers", type=count, default=2, help="processes that prepare data; 0 for none")
+    how.add_argument(
+        "--workers", type=count, default=2, help="processes that prepare data, one a core at most; 0: none"
+    )
     how.add_argument("--json", type=path, metavar="OUT", help="write the figures as JSON too")
     how.add_argument(
         "--submission", type=path, metavar="FILE",

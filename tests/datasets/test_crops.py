@@ -16,6 +16,7 @@ from src.datasets.augmentation import Augmentation, Draw
 from src.datasets.crops import Batch, PersonCrops, Stream, collate, in_order, load, readable
 from src.datasets.images import BadImage, Picture
 from src.datasets.skeletons import LSP, Skeleton
+from src.datasets.workers import cores
 from src.errors import UserError
 
 
@@ -131,6 +132,14 @@ def test_no_picture_at_all_is_an_error_even_when_skipping(batches: object) -> No
     loader = load(PersonCrops(Dots(1, broken=0), 64), batches, workers=0, device=torch.device("cpu"))
     with pytest.raises(UserError, match="none of the pictures can be read: picture 3"):
         list(readable(loader, True, []))
+
+
+@pytest.mark.filterwarnings("error")
+def test_there_are_no_more_workers_than_cores() -> None:
+    """PyTorch warns of more."""
+    loader = load(PersonCrops(Dots(), 64), in_order(4, 4), workers=10_000, device=torch.device("cpu"))
+    assert loader.num_workers == cores() >= 1
+    assert load(PersonCrops(Dots(), 64), in_order(4, 4), 0, torch.device("cpu")).num_workers == 0
 
 
 def test_crops_travel_to_spawned_workers() -> None:
