@@ -56,8 +56,7 @@ def predict(
     dark_sigma: as in `decode`. keep: gets each batch with what the network gave, averaged.
     """
     network.eval()
-    with autocast(device, amp):
-        parts = list(_each(network, batches, device, flip_order, target_mass, dark_sigma, keep))
+    parts = _each(network, batches, device, flip_order, amp, target_mass, dark_sigma, keep)
     return Found(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
@@ -100,6 +99,7 @@ def _each(
     batches: Iterable[Batch],
     device: torch.device,
     flip_order: list[int] | None,
+    amp: str,
     target_mass: float | None,
     dark_sigma: float | None,
     keep: Keep | None,
@@ -107,7 +107,8 @@ def _each(
     for batch in batches:
         views = batch["image"] if isinstance(batch["image"], list) else [batch["image"]]
         images = (to_images(to_device({"image": view}, device)["image"]) for view in views)
-        outputs = [_output(network, each, flip_order) for each in images]
+        with autocast(device, amp):  # the network alone: places within a cell want float32
+            outputs = [_output(network, each, flip_order) for each in images]
         output = outputs[0]
         if len(views) > 1:
             output = torch.stack([resized(each, output.shape[2:]) for each in outputs]).mean(0)

@@ -46,6 +46,15 @@ def test_perfect_maps_lead_back_to_the_picture() -> None:
     assert heatmap_accuracy(found, SIZE, MPII.accuracy_joints) == 1
 
 
+def test_mixed_precision_is_for_the_network_alone() -> None:
+    """Equal maps have equal joints, whatever the network was computed in."""
+    exact, mixed = (
+        predict(Oracle(batches(), shift=0), batches(), CPU, amp=amp, dark_sigma=1.0)
+        for amp in ("none", "bf16")
+    )
+    np.testing.assert_array_equal(exact.heatmap, mixed.heatmap)
+
+
 def test_accuracy_of_predictions_is_that_of_training() -> None:
     loaded, answers = batches(), Oracle(batches(), shift=1).answers
     accuracy = HeatmapAccuracy(MPII, CPU)
