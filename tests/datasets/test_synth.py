@@ -3,6 +3,7 @@
 import pickle
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -370,23 +371,28 @@ def test_a_hem_moves_two_rings_and_keeps_the_shape(profile, at):
 # ----------------------------------------------------------------------------------------------- the sheet
 
 
-def test_the_sheet_is_written(tmp_path, monkeypatch):
+def test_the_sheet_is_written(tmp_path: Path) -> None:
     out = tmp_path / "sheet.png"
-    arguments = [
-        "synth",
-        "--out",
-        str(out),
-        "--count",
-        "3",
-        "--columns",
-        "2",
-        "--resolution",
-        "64",
-        "--joints",
-    ]
-    monkeypatch.setattr("sys.argv", arguments)
-    __main__.main()
+    __main__.main(f"--out {out} --count 3 --columns 2 --resolution 64 --joints".split())
     assert np.asarray(cv2.imread(str(out))).shape == (128, 128, 3)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ("--count 0", "from 1"),
+        ("--out x.bmp", "must end in .png"),
+        ("--out no/such/x.png", "cannot be written"),
+    ],
+)
+def test_a_sheet_that_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, mistake: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        __main__.main(["--out", "x.png", *f"--count 1 --resolution 64 {mistake}".split()])
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
 def test_upright_people_stand_before_the_camera() -> None:

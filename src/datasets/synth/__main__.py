@@ -1,64 +1,63 @@
-"""A contact sheet of synthetic people: python -m src.datasets.synth --out sheet.png [--joints]."""
+"""A contact sheet of synthetic people, as networks see them, without gaps.
 
-import argparse
-from pathlib import Path
+    python -m src.datasets.synth --out sheet.png [--joints]
 
-import cv2
+`python data/browse.py synth` draws one with captions.
+"""
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+
 import numpy as np
 
-from src.datasets import affine
-from src.datasets.annotations import Person
-from src.datasets.skeletons import SKELETONS, Skeleton
+from src.datasets.augmentation import Draw
+from src.datasets.crops import PersonCrops
+from src.datasets.skeletons import SKELETONS, skeleton
 from src.datasets.synth import POSES, SPLITS, SynthPeople
+from src.utils.command import command, note
+from src.utils.options import Parser, count, one_of, path, positive
+from src.utils.pictures import draw_pose, save_image
 
-_LEFT, _RIGHT, _MIDDLE = (60, 140, 255), (255, 90, 60), (90, 220, 90)
+
+@command
+def main(argv: Sequence[str] | None = None) -> None:
+    options = parse(sys.argv[1:] if argv is None else argv)
+    rows = range(options.first, options.first + options.count)
+    joints = skeleton(options.skeleton)
+    people = SynthPeople(options.split, rows.stop, joints, options.resolution, options.poses)
+    crops = PersonCrops(people, options.resolution)
+    save_image(options.out, sheet([picture(crops, row, options.joints) for row in rows], options.columns))
+    note(f"{options.out}: {options.count:,} people")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m src.datasets.synth", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="the picture to write")
-    parser.add_argument("--count", type=int, default=40, help="how many people")
-    parser.add_argument("--first", type=int, default=0, help="number of the first of them")
-    parser.add_argument("--columns", type=int, default=8)
+def parse(argv: Sequence[str]) -> Namespace:
+    parser = Parser("Draw a contact sheet of synthetic people.")
+    parser.add_argument("--out", type=path, required=True, metavar="FILE", help=".jpg or .png")
+    parser.add_argument("--count", type=positive, default=40, help="how many people")
+    parser.add_argument("--first", type=count, default=0, help="number of the first of them")
+    parser.add_argument("--columns", type=positive, default=8, help="people in a row")
     parser.add_argument("--split", choices=SPLITS, default="train")
-    parser.add_argument("--poses", choices=POSES, default="all")
-    parser.add_argument("--resolution", type=int, default=256, help="pixels of a crop")
-    parser.add_argument("--skeleton", choices=list(SKELETONS), default="mpii")
-    parser.add_argument("--joints", action="store_true", help="draw the joints; hollow: hidden")
-    options = parser.parse_args()
-    skeleton, size = SKELETONS[options.skeleton], options.first + options.count
-    people = SynthPeople(options.split, size, skeleton, options.resolution, options.poses)
-    crops = []
-    for index in range(options.first, options.first + options.count):
-        crops.append(_crop(people.person(index), people.skeleton, options.resolution, options.joints))
-    crops += [np.zeros_like(crops[0])] * (-len(crops) % options.columns)
-    rows = [
-        np.hstack(crops[first : first + options.columns]) for first in range(0, len(crops), options.columns)
-    ]
-    cv2.imwrite(str(options.out), np.vstack(rows)[..., ::-1])
+    parser.add_argument("--poses", type=one_of(list(POSES)), default="all", help=", ".join(POSES))
+    parser.add_argument("--resolution", type=positive, default=256, help="pixels of a crop")
+    parser.add_argument("--skeleton", type=one_of(list(SKELETONS)), default="mpii", help=", ".join(SKELETONS))
+    parser.add_argument("--joints", action="store_true", help="draw the joints; a ring: hidden")
+    return parser.parse_strictly(argv)
 
 
-def _crop(person: Person, skeleton: Skeleton, resolution: int, joints: bool) -> np.ndarray:
-    matrix = affine.crop_matrix(person.center, person.scale * person.enlarge, resolution)
-    crop = affine.warp(person.read(1).pixels, matrix, resolution)
-    if joints:
-        _draw_joints(crop, affine.apply(matrix, person.joints), person.visible, skeleton)
-    return crop
+def picture(crops: PersonCrops, row: int, joints: bool) -> np.ndarray:
+    """The crop (R, R, 3) of a person, with joints, if asked."""
+    sample = crops.crop(crops.people.person(row), Draw())
+    if not joints:
+        return sample["image"]
+    return draw_pose(sample["image"], sample["joints"], crops.people.skeleton, visible=sample["visible"])
 
 
-def _draw_joints(crop: np.ndarray, joints: np.ndarray, visible: np.ndarray, skeleton: Skeleton) -> None:
-    places = np.rint(joints).astype(int).tolist()
-    for a, b in skeleton.limbs:
-        if visible[a] and visible[b]:
-            cv2.line(crop, places[a], places[b], _color(skeleton.joints[b]), 1, cv2.LINE_AA)
-    for joint, place in enumerate(places):
-        if visible[joint]:
-            thickness = cv2.FILLED if visible[joint] == 2 else 1
-            cv2.circle(crop, place, 3, _color(skeleton.joints[joint]), thickness, cv2.LINE_AA)
-
-
-def _color(joint: str) -> tuple[int, int, int]:
-    return _LEFT if joint.startswith("left") else _RIGHT if joint.startswith("right") else _MIDDLE
+def sheet(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """Pictures (R, R, 3) in rows, the last of which black ones fill."""
+    columns = min(columns, len(pictures))
+    cells = [*pictures, *[np.zeros_like(pictures[0])] * (-len(pictures) % columns)]
+    return np.vstack([np.hstack(cells[first : first + columns]) for first in range(0, len(cells), columns)])
 
 
 if __name__ == "__main__":
