@@ -118,9 +118,12 @@ class Truth:
         return replace(self, **{name: of[rows] for name, of in known.items() if of is not None})
 
     def with_torso(self, side: str) -> "Truth":
-        """With the torso of PCK from the left or right shoulder, as `side` says, to the other hip."""
+        """With the torso of PCK from the left or right shoulder, as `side` says, to the other hip.
+
+        Raises UserError for a skeleton that lacks one of them.
+        """
         ends = f"{side} shoulder", f"{'left' if side == 'right' else 'right'} hip"
-        first, second = (self.skeleton.joints.index(end) for end in ends)
+        first, second = (self.skeleton.index(end) for end in ends)
         skeleton = replace(self.skeleton, torso=(first, second))
         return replace(self, skeleton=skeleton, name=f"{self.name}, torso from {' to '.join(ends)}")
 

@@ -23,6 +23,10 @@ from src.evaluation.protocols import PROTOCOLS, Truth, evaluate, protocols_of
 from src.evaluation.results import Result, format_table, to_json
 from tests.releases import make_penn
 
+EYES = Skeleton(
+    "eyes", ("left eye", "right eye"), ((0, 1),), ((0, 1),), {}, (0, 1), (0, 1), (0.1, 0.1), (0, 1)
+)
+
 
 def percent(result: Result, section: str, key: str) -> tuple[float, ...]:
     """A row's percentages: all, visible, hidden."""
@@ -406,6 +410,7 @@ def test_truth_of_people_who_are_drawn() -> None:
         (lambda t: evaluate("pck-crop", t.joints, replace(t, crop=None)), "nobody has a crop"),
         (lambda t: evaluate("pcp", t.joints * 0, replace(t, joints=t.joints * 0)), "nobody has a limb"),
         (lambda t: protocols_of("lspet", ["pckh"]), "lspet is not scored by 'pckh'"),
+        (lambda t: replace(t, skeleton=EYES).with_torso("left"), "eyes has no joint 'left shoulder'"),
     ],
 )  # fmt: skip
 def test_errors(call: Callable[[Truth], Any], message: str) -> None:
