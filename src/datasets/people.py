@@ -23,7 +23,10 @@ def open_people(
     are drawn. Raises UserError for data that are missing or unusable.
     """
     names = [options.dataset] if isinstance(options.dataset, str) else options.dataset
+    weights = getattr(options, "weights", None)
     if len(names) == 1:
+        if weights not in (None, [1.0]):
+            raise UserError("--weights is for several data sets, of whose people some are drawn more often")
         return _open(options, names[0], split, skeleton, resolution)
     twice = {name for name in names if names.count(name) > 1}
     if twice:
@@ -31,7 +34,7 @@ def open_people(
     first = _open(options, names[0], split, skeleton, resolution, keep=True)
     common = skeleton or first.skeleton
     others = [_open(options, name, split, common, resolution, keep=True) for name in names[1:]]
-    return JoinedPeople([first, *others], common, getattr(options, "weights", None))
+    return JoinedPeople([first, *others], common, weights)
 
 
 def _open(

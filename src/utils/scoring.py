@@ -61,6 +61,7 @@ REGRESSION_TASK = "regpose"
 
 def score_predictions(args: Namespace) -> Outcomes:
     """Score the file `--predictions` names against the split; pictures are not needed."""
+    check_without_network(args)
     protocols = protocols_of(args.dataset, args.protocol)
     check_submission(args, protocols)
     check_measures(args, protocols)
@@ -181,7 +182,9 @@ def check_submission(args: Namespace, protocols: Sequence[str]) -> None:
 
 
 def check_measures(args: Namespace, protocols: Sequence[str]) -> None:
-    """UserError for a `--by` or `--torso` that nothing can be scored by, before anything is predicted."""
+    """UserError for `--by`, `--torso` or `--boxes` without what they are about, before the network runs."""
+    if args.boxes and args.dataset != "coco":
+        raise UserError(f"--boxes is for --dataset coco, not for {args.dataset}")
     if args.torso and "pck" not in protocols:
         raise UserError(f"--torso is for --protocol pck, not for {' '.join(protocols)}")
     if args.by and not set(protocols) - {AP, FAILURES}:
@@ -190,8 +193,20 @@ def check_measures(args: Namespace, protocols: Sequence[str]) -> None:
         raise UserError(f"--by {BY_ACTION}: {args.dataset} does not say what people do; penn does")
 
 
+def check_without_network(args: Namespace) -> None:
+    """UserError for an option of `--predictions` that is about what a network does."""
+    for name in ("last", "out", "pictures", "save_heatmaps", "save_input"):
+        if getattr(args, name, None):
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(
+                f"{option} is about what a network predicts, and --predictions runs none: leave it out"
+            )
+
+
 def checkpoint_of(args: Namespace, task: str) -> Path:
     """The checkpoint that `--exp` or `--checkpoint` names. Raises UserError for an experiment without."""
+    if args.last and not args.exp:
+        raise UserError("--last is about the checkpoints of --exp NAME: leave it out beside --checkpoint")
     path: Path = args.checkpoint or args.exp_dir / task / args.exp / (NEWEST if args.last else BEST)
     if args.exp and not args.last and not path.exists():
         raise UserError(f"{args.exp} has no {BEST} yet; --last takes the newest checkpoint")

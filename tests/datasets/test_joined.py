@@ -126,6 +126,13 @@ def test_folders_by_name(folders: dict[str, Path]) -> None:
         open_people(options(["mpii", "lspet"], {k: folders[k] for k in ("mpii", "lspet")}), "test")
 
 
+def test_weights_are_of_several(folders: dict[str, Path]) -> None:
+    for weights in ([2.0], [1.0, 2.0]):
+        with pytest.raises(UserError, match="--weights is for several data sets"):
+            open_people(options(["lspet"], folders["lspet"], weights=weights), "train")
+    assert len(open_people(options("lspet", folders["lspet"], weights=[1.0]), "train")) == 8
+
+
 @pytest.mark.parametrize("weights", [[1, 2], [1, -1, 1], [0, 0, 0], [1, np.inf, 1], [1, np.nan, 1]])
 def test_wrong_weights_are_refused(folders: dict[str, Path], weights: list[float]) -> None:
     with pytest.raises(UserError, match="weights"):

@@ -263,3 +263,22 @@ def test_the_other_torso(release: Callable, tmp_path: Path, capsys: pytest.Captu
     with pytest.raises(SystemExit):
         score("--predictions", path, *where, "--protocol", "pcp", "--torso", "left")
     assert "--torso is for --protocol pck" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--predictions FILE --save-heatmaps", "--save-heatmaps is about what a network predicts"),
+        ("--predictions FILE --pictures 4", "--pictures is about what a network predicts"),
+        ("--predictions FILE --out here", "--out is about what a network predicts"),
+        ("--predictions FILE --last", "--last is about what a network predicts"),
+        ("--predictions FILE --boxes FILE", "--boxes is for --dataset coco, not for lsp"),
+        ("--checkpoint FILE --last", "--last is about the checkpoints of --exp NAME"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    capsys: pytest.CaptureFixture[str], options: str, message: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        score("--dataset", "lsp", *options.split())
+    assert message in capsys.readouterr().err
