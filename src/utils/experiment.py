@@ -165,7 +165,7 @@ class Experiment:
         with self._mendable():
             columns = _columns(path)
             if set(row) <= set(columns):
-                with open(path, "a", newline="") as file:
+                with open(path, "a", encoding="utf-8", newline="") as file:
                     csv.DictWriter(file, columns, lineterminator="\n").writerow(_rounded(row))
             else:
                 write_rows(path, [*read_rows(path), row])

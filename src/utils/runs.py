@@ -111,7 +111,7 @@ def read_run(folder: Path, label: str) -> Run:
 def _read_log(path: Path) -> dict[str, list[float]]:
     """Columns of a log. A last row without its end of line or with too few cells is still being written."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
@@ -139,7 +139,7 @@ def _read_log(path: Path) -> dict[str, list[float]]:
 
 def _read_options(path: Path) -> dict[str, Any]:
     try:
-        options = json.loads(path.read_text())["options"]
+        options = json.loads(path.read_text(encoding="utf-8"))["options"]
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError):
