@@ -13,6 +13,7 @@ import torch
 
 from src.datasets.targets import gaussian_mass
 from src.evaluation.predictions import load_h5
+from src.utils.training import Totals
 from tests.task_runner import ROOT, TINY, main_of
 
 
@@ -204,3 +205,11 @@ def test_a_signal_saves_and_the_run_goes_on(tmp_path: Path, number: signal.Signa
     assert step > 0
     train(tmp_path, "-c", "a", "--workers", "0", "--max-iters", str(step + 2))
     assert state(folder)["position"]["step"] == step + 2
+
+
+def test_sums_of_another_device_are_added_to_exactly() -> None:
+    """Apple's GPU has them in float32; a run may go on elsewhere."""
+    totals = Totals(torch.device("cpu"))
+    totals.load_state_dict({"sums": {"loss": torch.tensor(2.0**24)}, "count": 1})
+    totals.add({"loss": torch.tensor(1.0)}, step=2)
+    assert totals.means() == {"loss": (2**24 + 1) / 2}

@@ -84,6 +84,7 @@ class Totals:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self._exact = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPU has no float64
         self.reset()
 
     def reset(self) -> None:
@@ -95,7 +96,7 @@ class Totals:
         """The losses of iteration `step` (from 1), scalars on the device."""
         self.count += 1
         for name, loss in losses.items():
-            value = loss.detach().double() if self.device.type != "mps" else loss.detach()
+            value = loss.detach().to(self._exact)
             self.sums[name] = self.sums[name] + value if name in self.sums else value
             self.flag("the loss is not finite", ~torch.isfinite(value), step)
 
@@ -122,7 +123,7 @@ class Totals:
         return {"sums": dict(self.sums), "count": self.count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.sums = {name: total.to(self.device) for name, total in state["sums"].items()}
+        self.sums = {name: total.to(self.device, self._exact) for name, total in state["sums"].items()}
         self.count = state["count"]
 
 
@@ -453,7 +454,7 @@ def _rate(run: Run, iters: int, ahead: int = 0) -> float:
 
 
 class Window:
-    """Means of the losses and the accuracy since the last row of steps.csv."""
+    """Rows of steps.csv: means of the losses since the last one, and the accuracy of the epoch so far."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
