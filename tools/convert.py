@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from src.datasets.skeletons import SKELETONS, Skeleton, skeleton
 from src.errors import UserError
 from src.models import build, check_input, outline
-from src.utils.command import command
+from src.utils.command import CommandParser, command
 
 if TYPE_CHECKING:  # slow to import: options are checked without it
     from torch import Tensor
@@ -79,11 +79,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def get_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description="Turn a checkpoint of other code into one of ours. Known sources: "
-        + ", ".join(source.name for source in SOURCES),
-        allow_abbrev=False,
-    )
+    known = "\n    ".join(source.name for source in SOURCES)
+    parser = CommandParser(f"Turn a checkpoint of other code into one of ours. Known sources:\n\n    {known}")
     parser.add_argument("old", metavar="OLD", type=Path, help="checkpoint of other code")
     parser.add_argument("--out", metavar="NEW", type=Path, required=True, help="new file to write")
     parser.add_argument(

@@ -166,6 +166,11 @@ def refused(result: Outcome) -> str:
     return said
 
 
+def test_mistyped_options_are_one_line(run) -> None:
+    assert "--mean" in refused(run({}, "--mean", "1", "2"))
+    assert "--ckeck" in refused(run({}, "--ckeck"))
+
+
 @pytest.mark.parametrize(
     ("name", "live"), [("princeton_hourglass_2", 6_570_400), ("crockwell_topdown_2", 9_791_168)]
 )
