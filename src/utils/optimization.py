@@ -58,7 +58,8 @@ class Update:
     def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, options: Namespace) -> None:
         device = next(network.parameters()).device.type
         self.network, self.optimizer, self.clip = network, optimizer, options.clip
-        self.kind = options.optimizer + (" with momentum" if options.momentum else "")
+        has_momentum = options.momentum and "momentum" in optimizer.defaults  # of others it is no setting
+        self.kind = options.optimizer + (" with momentum" if has_momentum else "")
         self.scaler = torch.amp.GradScaler(device, enabled=options.amp == "fp16")
         self.ema = (
             AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=True)

@@ -842,7 +842,7 @@ def add_optimizer_options(parser: Parser, optimizer: str, lr: float) -> None:
     group = parser.add_argument_group("optimisation")
     group.add_argument("--optimizer", choices=OPTIMIZERS, default=optimizer)
     group.add_argument("--lr", type=real, default=lr, help="learning rate")
-    group.add_argument("--momentum", type=real, default=0.0, help="of rmsprop, sgd and nag")
+    group.add_argument("--momentum", type=real, default=0.0, help="of rmsprop, sgd and nag (there 0: 0.9)")
     group.add_argument("--weight-decay", type=real, default=0.0)
     group.add_argument("--alpha", type=share, default=0.99, help="smoothing of rmsprop")
     group.add_argument("--eps", type=positive_real, default=1e-8, help="of all but sgd and nag")

@@ -94,6 +94,19 @@ def test_average_follows_the_weights() -> None:
     assert float(update.best_network.weight.detach()) == pytest.approx(expected)
 
 
+def test_momentum_of_adam_is_no_other_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    """Adam has no such setting, so a run goes on with its memory, whatever --momentum says; SGD does not."""
+
+    def update(optimizer: str, momentum: float) -> Update:
+        network, chosen = nn.Linear(1, 1), options(optimizer=optimizer, momentum=momentum)
+        return Update(network, build_optimizer(network.parameters(), chosen), chosen)
+
+    update("adam", 0.0).load_state_dict(update("adam", 0.9).state_dict())
+    assert not capsys.readouterr().err
+    update("sgd", 0.0).load_state_dict(update("sgd", 0.9).state_dict())
+    assert "sgd starts without memory" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("count, sizes", [(1, [7]), (3, [3, 3, 1]), (5, [2, 2, 2, 1]), (9, [1] * 7)])
 def test_parts_cover_the_batch(count: int, sizes: list[int]) -> None:
     batch = {"image": torch.arange(7), "bad": []}
