@@ -64,11 +64,6 @@ def read_all(paths: Sequence[Path], labels: Sequence[str] | None, protocol: str 
     return [replace(each, label=label) for each, label in zip(scores, labels, strict=True)]
 
 
-def read_scores(path: Path, label: str | None = None) -> Scores:
-    """The first scores in a JSON file, as `read_all` reads them."""
-    return read_all([path], [label] if label else None, None)[0]
-
-
 def _by_protocol(path: Path) -> dict[str, dict[str, Any]]:
     """What a JSON file holds by each protocol; figures alone are by "ap"."""
     from src.datasets.files import load_json  # it is slow, and so is Matplotlib

@@ -9,9 +9,16 @@ import pytest
 
 from src.errors import UserError
 from src.utils import bars
-from src.utils.bars import Scores, draw_bars, draw_curves, latex, markdown, read_all, read_scores, table
+from src.utils.bars import Scores, draw_bars, draw_curves, latex, markdown, read_all, table
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "hgpose-ae" / "published"
+
+
+def read_scores(path: Path, label: str | None = None) -> Scores:
+    """The first scores in a file."""
+    (scores,) = read_all([path], [label] if label else None, None)
+    return scores
+
 
 OURS = Scores("ours", {"AP": 0.5, "APM": math.nan, "AR": 1.0})
 THEIRS = Scores("theirs $a$", {"AP": 0.593, "AP50": 0.82})
