@@ -1,5 +1,6 @@
 """The commands that the documentation shows: their files exist, their options are known."""
 
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -47,6 +48,7 @@ def test_commands_are_those_that_exist(document: Path, words: list[str]) -> None
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
         return
     if words[1] == "-m":
+        assert importlib.util.find_spec(words[2]) is not None
         return
     task = document.parent if document.parent != ROOT else ROOT / "hgpose"
     script = next(path for path in (task / words[1], ROOT / words[1]) if path.is_file())
