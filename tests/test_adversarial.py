@@ -445,6 +445,8 @@ def test_the_adversary_may_come_in_on_the_way(tmp_path: Path, capsys: pytest.Cap
     assert [bool(row["real"]) for row in steps] == [False] * 3 + [True] * 3
     assert [float(row["loss"]) > 0 and float(row["accuracy"]) >= 0 for row in steps] == [True] * 6
     assert [bool(row["train_kt"]) for row in rows(folder / "log.csv")] == [False, True]
+    said = mistake(capsys, go_on, folder, "--epochs", 3, "--d-feats", 16)
+    assert said.startswith("error: discriminator: the checkpoint is of another size: ")
     go_on(folder, "--no-adversarial", "--epochs", 3)
     assert "anew" not in capsys.readouterr().err
     assert [bool(row["real"]) for row in rows(folder / "steps.csv")] == [False] * 3 + [True] * 3 + [False] * 3

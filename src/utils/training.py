@@ -166,8 +166,10 @@ class Run:
             if name in ADDED and name not in state:
                 note(f"the checkpoint has no {name}: it starts anew")
                 continue
-            # an average that starts now starts from the weights
-            load_weights(network, state, strict=True, entry=name if name in state else "model")
+            try:  # an average that starts now starts from the weights
+                load_weights(network, state, strict=True, entry=name if name in state else "model")
+            except UserError as error:
+                raise UserError(f"{network.arch}: {error}") from None
         for name, value in self.head["config"].items():
             if state["config"].get(name, value) != value:
                 raise UserError(
