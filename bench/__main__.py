@@ -2,6 +2,7 @@
 
 python -m bench                          everything: half an hour
 python -m bench evaluation record        these modules
+python -m bench zoo --arch hg simple     of these networks
 python -m bench step --device cuda --json gpu.json
 """
 
@@ -16,6 +17,7 @@ from bench import table
 from bench.harness import Case, Measure, Options, Skipped, compare
 from bench.machine import describe
 from src.errors import UserError
+from src.models import KNOWN
 from src.utils.command import command
 from src.utils.files import write_json
 from src.utils.options import ROOT, Parser, one_of, path
@@ -41,7 +43,7 @@ MODULES = {
 @command
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse(sys.argv[1:] if argv is None else argv)
-    options = Options(args.device, args.lspet, args.coco, args.quick)
+    options = Options(args.device, args.lspet, args.coco, args.quick, args.arch)
     machine = describe(args.device)
     print(*(f"{key}: {value}" for key, value in machine.items()), "", table.head(), sep="\n", flush=True)
     rows: list[dict[str, Any]] = []
@@ -63,6 +65,10 @@ def parse(argv: Sequence[str]) -> Namespace:
         parser.add_argument(
             f"--{dataset}", type=path, default=ROOT / "data" / dataset, metavar="DIR", help="its folder"
         )
+    parser.add_argument(
+        "--arch", nargs="+", type=one_of(list(KNOWN)), default=[], metavar="NAME",
+        help="networks for zoo; by default all",
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="fewer repetitions: only roughly right")
     parser.add_argument(
         "--json", type=path, default=ROOT / "exp" / "bench.json", metavar="OUT", help="where figures go"

@@ -24,12 +24,16 @@ SHORTEST = 0.002  # seconds: shorter work is repeated until it takes as long, wh
 
 
 class Options(NamedTuple):
-    """What is measured on: a device, and folders of data sets, which may be missing; quick: only roughly."""
+    """What is measured on: a device, and folders of data sets, which may be missing.
+
+    quick: only roughly. archs: of which networks, where that is asked for; none for all.
+    """
 
     device: str
     lspet: Path
     coco: Path
     quick: bool = False
+    archs: Sequence[str] = ()
 
     @property
     def seconds(self) -> float:

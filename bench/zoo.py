@@ -24,14 +24,13 @@ from bench.step import LONG_RUN, PLAIN, fast_step, in_process, plain_step, wait
 from src.datasets.skeletons import COCO, MPII
 from src.errors import UserError
 from src.inference.checkpoint import Checkpoint
-from src.models import ARCHITECTURES, REGRESSION, LoadedModel, build
+from src.models import KNOWN, REGRESSION, LoadedModel, build
 from src.models.ief import IterativeErrorFeedback
 from src.models.layers import PoseNetwork
 from src.utils.device import choose_device, place
 from src.utils.speed import best_amp, best_channels_last
 
-KNOWN = ARCHITECTURES | REGRESSION
-PAIRS = 3  # of runs at least: some take ten seconds
+SECONDS, PAIRS = 2.0, 3  # of a row, and its runs at least: some take ten seconds
 GOAL = 1.5  # on a processor that computes in bf16
 
 
@@ -42,13 +41,13 @@ def cases(options: Options) -> Iterator[Item]:
     amp = best_amp(device)[0]
     goal = GOAL if amp == "bf16" and device.type == "cpu" else None
     steps = 1 if options.quick else LONG_RUN  # which leaves compiling out
-    for arch in KNOWN:
+    for arch in options.archs or KNOWN:
         for what, build_work in (("training", partial(_train, steps=steps)), ("inference", _infer)):
             name = f"{arch}, {what}, {batch} x {KNOWN[arch].input_res}²"
             work = partial(build_work, device.type, arch, batch, amp)
             try:
                 with in_process(partial(work, True)) as ours, in_process(partial(work, False)) as theirs:
-                    row = compare(Case(name, PLAIN, ours, theirs, goal), options.seconds, PAIRS)
+                    row = compare(Case(name, PLAIN, ours, theirs, goal), min(options.seconds, SECONDS), PAIRS)
             except UserError as error:  # the other networks go on
                 yield Skipped(name, str(error))
                 continue

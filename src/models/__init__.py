@@ -143,6 +143,9 @@ REGRESSION: dict[str, Architecture] = {
     ),
 }  # fmt: skip
 
+# All that find a pose.
+KNOWN = ARCHITECTURES | REGRESSION
+
 # What learns beside a network of the table: no pose comes out of it.
 PARTNERS: dict[str, Architecture] = {
     "discriminator": Architecture(
@@ -154,10 +157,9 @@ PARTNERS: dict[str, Architecture] = {
 
 def architecture(arch: str) -> Architecture:
     """The row of the tables for `arch`; UserError, with the nearest name, if there is none."""
-    row = ARCHITECTURES.get(arch) or REGRESSION.get(arch) or PARTNERS.get(arch)
+    row = KNOWN.get(arch) or PARTNERS.get(arch)
     if row is None:
-        known = [*ARCHITECTURES, *REGRESSION]
-        raise UserError(f"there is no architecture {arch!r}{suggest(arch, known)}; known: {', '.join(known)}")
+        raise UserError(f"there is no architecture {arch!r}{suggest(arch, KNOWN)}; known: {', '.join(KNOWN)}")
     return row
 
 
@@ -179,7 +181,7 @@ def check_input(arch: str, input_res: int, **config: Any) -> None:
 def build(arch: str, num_joints: int, **config: Any) -> PoseNetwork:
     """A network with fresh weights.
 
-    arch: a name in ARCHITECTURES, REGRESSION or PARTNERS.
+    arch: a name in KNOWN or PARTNERS.
     num_joints: J.
     config: the other arguments of its class; those left out take its defaults.
 

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from statistics import median
 from time import perf_counter
 
-from src.models import ARCHITECTURES, REGRESSION, build
+from src.models import KNOWN, build
 from src.utils.command import command
 from src.utils.options import Parser, one_of, positive
 
-KNOWN = ARCHITECTURES | REGRESSION
 HEAD = f"{'name':24}{'input':>6}{'parameters':>13}{'multiply-adds':>15}  "
 
 

@@ -51,6 +51,15 @@ def test_every_network_has_two_rows(small: None, monkeypatch: pytest.MonkeyPatch
         assert isinstance(row, Measure) and (row.ours, row.theirs, row.unit, row.ratio) == (4, 2, "/s", 2)
 
 
+def test_only_the_networks_that_are_asked_for(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_measured(case: Case, seconds: float, fewest: int) -> Measure:
+        return Measure(case.name, case.plain, 0.25, "s", case.goal, theirs=0.5, ratio=2.0)
+
+    monkeypatch.setattr(zoo, "compare", not_measured)
+    rows = zoo.cases(Options("cpu", Path(), Path(), archs=["ief", "hg"]))
+    assert [row.name.split(",")[0] for row in rows] == ["ief", "ief", "hg", "hg"]
+
+
 def test_training_changes_both_networks_alike(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
     network = zoo._network
     for arch in SMALL:
