@@ -68,9 +68,14 @@ class SpotFinder:
 
     input_res, has_maps = 128, True
 
-    def __init__(self, skeleton: Skeleton = COCO, multi_person: bool = False, jitter: float = 0.0) -> None:
-        self.skeleton, self.multi_person, self.jitter = skeleton, multi_person, jitter
+    def __init__(
+        self, skeleton: Skeleton = COCO, multi_person: bool = False, jitter: float = 0.0, calls: int = 1
+    ) -> None:
+        self.skeleton, self.multi_person, self.jitter, self.calls = skeleton, multi_person, jitter, calls
         self.random, self.batches = np.random.default_rng(0), list[int]()
+
+    def share(self, calls: int) -> None:
+        pass
 
     def joints(self, images: np.ndarray, flip_test: bool) -> tuple[np.ndarray, np.ndarray]:
         self.batches.append(len(images))

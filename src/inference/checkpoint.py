@@ -37,6 +37,11 @@ class Checkpoint(nn.Module):
         self.target_mass = loaded.target_mass
         self.multi_person = bool(loaded.config.get("tag_dim"))
         self.has_maps = self.network.arch not in models.REGRESSION
+        self.calls = torch.get_num_threads() if device.type == "cpu" else 1
+
+    def share(self, calls: int) -> None:
+        if self.device.type == "cpu":
+            torch.set_num_threads(max(1, self.calls // calls))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """The output of every stage for images (B, 3, R, R) in [0, 1] on the device."""

@@ -59,6 +59,10 @@ _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 class Exported:
     """An exported network (`src.inference.runner`)."""
 
+    calls = (
+        1  # onnxruntime's threads are those of the session, and a free one does what others have not begun
+    )
+
     def __init__(self, path: str | Path, device: str = "auto", amp: str = "none") -> None:
         """Raises UserError as `src.pose.load` does."""
         if amp not in ("none", "auto"):
@@ -77,6 +81,9 @@ class Exported:
         self._output = HEATMAPS if self.has_maps else COORDINATES
         self._decodes = JOINTS in outputs
         self._require_fit(outputs, path)
+
+    def share(self, calls: int) -> None:
+        pass
 
     def joints(self, images: np.ndarray, flip_test: bool) -> tuple[np.ndarray, np.ndarray]:
         if self._decodes and not flip_test:

@@ -14,7 +14,8 @@ class Runner(Protocol):
     """A network that is ready to run.
 
     skeleton: its joints. input_res: R. multi_person: whether it gives tags, which say whose a joint is.
-    has_maps: whether it gives heatmaps, and not coordinates alone.
+    has_maps: whether it gives heatmaps, and not coordinates alone. calls: how many pay that are made at once,
+    each in a thread of its own that has called `share`.
     With `flip_test` the answers are averaged with those for the mirrored images.
     """
 
@@ -22,6 +23,11 @@ class Runner(Protocol):
     input_res: int
     multi_person: bool
     has_maps: bool
+    calls: int
+
+    def share(self, calls: int) -> None:
+        """Have what this thread calls take one of so many shares of the processors; 1: all of them."""
+        ...
 
     def joints(self, images: np.ndarray, flip_test: bool) -> tuple[np.ndarray, np.ndarray]:
         """Points (B, J, 2) float32 in pixels of the images, and their scores (B, J) float32.

@@ -2,10 +2,12 @@
 
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class _Line(Generic[Item]):
@@ -77,3 +79,25 @@ def ahead(source: Iterable[Item], depth: int, newest: bool = False) -> Generator
     finally:
         line.leave()
         thread.join()
+
+
+def side_by_side(
+    function: Callable[[Item], Result], items: Iterable[Item], calls: int, prepare: Callable[[], None]
+) -> Generator[Result, None, None]:
+    """`function` of each item, in order, computed by so many threads at once.
+
+    As many more items wait for a thread, so that none idles while the caller is busy with a result. prepare:
+    called in each thread first. An error comes after the results before it. When this generator is closed,
+    what was begun is finished, and the threads have ended.
+    """
+    pool = ThreadPoolExecutor(calls, initializer=prepare)
+    begun: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            begun.append(pool.submit(function, item))
+            if len(begun) == 2 * calls:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,7 +1,8 @@
 """From sources to files: people are found in pictures, videos and cameras, drawn, and written down.
 
-Reading, the network, and drawing with writing each have a thread of their own. Between them wait only a few
-frames, so a video of any length takes the same memory. All files are whole whenever a run ends.
+Reading has a thread of its own, the network one or several, drawing and writing that of the caller. Between
+them wait only a few frames, so a video of any length takes the same memory. All files are whole whenever a
+run ends.
 
 n people in a frame, J joints.
 """
@@ -9,7 +10,8 @@ n people in a frame, J joints.
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +21,7 @@ from src import pose
 from src.datasets.skeletons import Skeleton
 from src.errors import UserError
 from src.evaluation.grouping import People
-from src.utils.ahead import ahead
+from src.utils.ahead import ahead, side_by_side
 from src.utils.command import note
 from src.utils.growing import CsvTable, JsonList, VideoFile
 from src.utils.pictures import PEOPLE, Colour, draw_people, maps_overlay, save_image, tags_overlay
@@ -152,12 +154,11 @@ def predict_all(
     boxes: in pixels of the whole picture; None where the whole picture is looked at. Raises UserError if
     something cannot be written. However this ends, Ctrl-C included, the files hold what was done.
     """
-    depth = 1 if plan.live else 2 * plan.batch_size
     frames, people, faint = 0, 0, 0
     troubles: list[Trouble] = []
     with ExitStack() as stack:
         writer = stack.enter_context(closing(Writer(plan, model)))
-        results = stack.enter_context(closing(ahead(find(model, plan, boxes), depth)))
+        results = stack.enter_context(closing(find(model, plan, boxes)))
         progress = stack.enter_context(Progress("predict", plan.count))
         for result in results:
             if isinstance(result, Trouble):
@@ -180,11 +181,22 @@ def predict_all(
 def find(
     model: pose.Model, plan: Plan, boxes: Boxes = whole_picture
 ) -> Generator[Found | Trouble, None, None]:
-    """The people in all frames, in order; reading goes on in another thread."""
-    size = 1 if plan.live else plan.batch_size
-    with closing(ahead(see(plan), size)) as frames:
-        while batch := list(islice(frames, size)):
-            yield from _find(model, plan, boxes, batch)
+    """The people in all frames, in order; reading goes on in one thread, the network runs in others.
+
+    A batch is divided among calls of the network that go on at once: processors that share a call wait for
+    each other in every layer, and all of them for one that draws a frame.
+    """
+    runner, batch_size = model.runner, 1 if plan.live else plan.batch_size
+    calls = min(runner.calls, batch_size, plan.count or batch_size)
+    size = -(-batch_size // calls)
+    with closing(ahead(see(plan), batch_size)) as frames:
+        parts = iter(lambda: list(islice(frames, size)), [])
+        find_part, share = partial(_find, model, plan, boxes), partial(runner.share, calls)
+        try:
+            with closing(side_by_side(find_part, parts, calls, share)) as found:
+                yield from chain.from_iterable(found)
+        finally:
+            runner.share(1)
 
 
 def see(plan: Plan) -> Generator[Seen | Trouble, None, None]:
@@ -212,7 +224,8 @@ def _ids_in_names(sources: Sequence[Source]) -> list[int] | None:
 
 def _find(
     model: pose.Model, plan: Plan, boxes: Boxes, batch: Sequence[Seen | Trouble]
-) -> Iterator[Found | Trouble]:
+) -> list[Found | Trouble]:
+    """The people in some frames, in order."""
     seen = [each for each in batch if isinstance(each, Seen)]
     around = [boxes(each.image_id, each.frame) for each in seen]
     within = [
@@ -222,13 +235,15 @@ def _find(
     pixels = [each.frame.pixels for each in seen]
     found = pose.predict_many(model, pixels, within, plan.flip_test, plan.batch_size)
     looked = zip(around, within, found, strict=True)
+    results: list[Found | Trouble] = []
     for each in batch:
         if isinstance(each, Trouble):
-            yield each
+            results.append(each)
             continue
         own, inside, people = next(looked)
         views = [pose.maps(model, each.frame.pixels, box) for box in _wanted(plan, inside)]
-        yield Found(each, _stacked(people, model.skeleton), own, views)
+        results.append(Found(each, _stacked(people, model.skeleton), own, views))
+    return results
 
 
 def scaled(boxes: Sequence[pose.Box], factors: np.ndarray) -> list[pose.Box]:

@@ -20,7 +20,7 @@ from pycocotools.cocoeval import COCOeval
 from src import pose, pretrained
 from src.datasets.skeletons import COCO, LSP
 from src.utils import growing, prediction, sources, window
-from tests.clips import RATE, model, moving, set_times, spot, turn, write_clip
+from tests.clips import RATE, SpotFinder, model, moving, set_times, spot, turn, write_clip
 from tests.task_runner import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -140,8 +140,8 @@ def test_pycocotools_scores_the_results(run: Run) -> None:
 
 
 def test_joints_that_were_not_found_have_score_0_and_empty_cells(run: Run) -> None:
-    class Half:
-        skeleton, input_res, multi_person = LSP, 64, False
+    class Half(SpotFinder):
+        input_res = 64
 
         def joints(self, images: np.ndarray, flip_test: bool) -> tuple[np.ndarray, np.ndarray]:
             points = np.full((len(images), LSP.num_joints, 2), np.nan, np.float32)
@@ -149,7 +149,7 @@ def test_joints_that_were_not_found_have_score_0_and_empty_cells(run: Run) -> No
             return points, np.full(points.shape[:2], 0.5, np.float32)
 
     save("a.png", spot(10, 10, 64, 64))
-    done = run("a.png", network=pose.Model(Half()))  # type: ignore[arg-type]
+    done = run("a.png", network=pose.Model(Half(LSP)))
     keypoints = np.reshape(done.results[0]["keypoints"], (-1, 3))
     np.testing.assert_allclose(keypoints[2:], [[20, 30, 0]] * 12)
     assert done.results[0]["score"] == pytest.approx(0.5 * 2 / 14, abs=1e-4)
@@ -157,15 +157,15 @@ def test_joints_that_were_not_found_have_score_0_and_empty_cells(run: Run) -> No
 
 
 def test_a_network_that_has_diverged_finds_nothing(run: Run) -> None:
-    class Diverged:
-        skeleton, input_res, multi_person = LSP, 64, False
+    class Diverged(SpotFinder):
+        input_res = 64
 
         def joints(self, images: np.ndarray, flip_test: bool) -> tuple[np.ndarray, np.ndarray]:
             points = np.zeros((len(images), LSP.num_joints, 2), np.float32)
             return points, np.full(points.shape[:2], np.nan, np.float32)
 
     save("a.png", spot(10, 10, 64, 64))
-    done = run("a.png", network=pose.Model(Diverged()))  # type: ignore[arg-type]
+    done = run("a.png", network=pose.Model(Diverged(LSP)))
     assert (done.status, done.results) == (0, [])
     assert (done.table[0]["score"], done.table[0]["head_top_x"]) == ("0.0", "")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from src.utils.ahead import ahead
+from src.utils.ahead import ahead, side_by_side
 
 
 class Counter:
@@ -70,3 +70,42 @@ def test_the_newest_takes_the_place_of_what_nobody_took() -> None:
     rest = list(items)
     assert rest[-1] == 49 and [first, *rest] == sorted({first, *rest})
     assert len(rest) <= 3  # two that waited, and one that may have been on its way
+
+
+def test_work_is_done_side_by_side_and_comes_in_order() -> None:
+    """The first item is not finished before the third is begun: by three threads, each prepared once."""
+    begun, prepared = threading.Event(), list[int]()
+
+    def double(number: int) -> int:
+        if number == 2:
+            begun.set()
+        assert begun.wait(60)
+        return 2 * number
+
+    doubled = side_by_side(double, range(50), 3, lambda: prepared.append(threading.get_ident()))
+    assert list(doubled) == list(range(0, 100, 2))
+    assert len(set(prepared)) == len(prepared) == 3
+
+
+def test_no_more_work_is_begun_than_may_wait() -> None:
+    counter = Counter(1000)
+    for number in side_by_side(abs, counter(), 3, lambda: None):
+        assert counter.made <= number + 6
+
+
+def test_an_error_of_the_work_comes_after_the_results_before_it() -> None:
+    before, got = set(threading.enumerate()), []
+    with pytest.raises(ZeroDivisionError):
+        for share in side_by_side(lambda number: 1 / (3 - number), range(100), 2, lambda: None):
+            got.append(share)
+    assert got == [1 / 3, 1 / 2, 1]
+    assert set(threading.enumerate()) <= before
+
+
+def test_who_leaves_work_early_ends_its_threads() -> None:
+    before = set(threading.enumerate())
+    counter = Counter(10**9)
+    results = side_by_side(abs, counter(), 2, lambda: None)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    results.close()
+    assert set(threading.enumerate()) <= before and counter.made < 10

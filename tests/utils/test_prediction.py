@@ -33,9 +33,10 @@ class Clip(Source):
             yield Frame(spot(20, 20, 64, 48), number, number / 10, 64, 48)
 
 
+@pytest.mark.parametrize("calls", [1, 2])
 @pytest.mark.parametrize("length", [40, 160])
 def test_no_more_frames_wait_than_a_few_batches(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int, calls: int
 ) -> None:
     """Of a video of any length: those that are read, but not written yet."""
     clip, waiting = Clip(length), list[int]()
@@ -46,10 +47,23 @@ def test_no_more_frames_wait_than_a_few_batches(
         return write(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Writer, "write", counted)
-    outcome = predict_all(model(), Plan([clip], tmp_path, views=(), batch_size=4))
+    outcome = predict_all(model(calls=calls), Plan([clip], tmp_path, views=(), batch_size=4))
     assert (outcome.frames, len(waiting)) == (length, length)
-    # a batch that waits to be predicted, one that is, two that wait to be written, and those on their way
-    assert max(waiting) <= 4 + 4 + 8 + 4
+    # a batch that was read, two that are predicted or wait for that, one that is written, and one on its way
+    assert max(waiting) <= 4 + 8 + 4 + 4
+
+
+def test_a_batch_is_divided_among_calls_at_once(tmp_path: Path) -> None:
+    """Each takes its share of the processors; a single picture has all of them."""
+    finder, shares = model(calls=4), list[int]()
+    finder.runner.share = shares.append  # type: ignore[method-assign]
+    outcome = predict_all(finder, Plan([Clip(10)], tmp_path, views=(), batch_size=6))
+    assert (outcome.frames, outcome.people) == (10, 10)
+    assert finder.runner.batches == [2] * 5  # type: ignore[attr-defined]
+    assert set(shares[:-1]) == {4} and shares[-1] == 1
+    shares.clear()
+    predict_all(finder, Plan([Clip(1)], tmp_path, views=(), batch_size=6))
+    assert set(shares) == {1}
 
 
 def test_a_video_that_comes_live_is_looked_at_frame_by_frame(tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""A checkpoint in use: calls at once share the processors, and answer as one after the other."""
+
+import threading
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from src import models
+from src.datasets.skeletons import MPII
+from src.inference.checkpoint import Checkpoint
+from src.utils.ahead import side_by_side
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def network() -> Iterator[Checkpoint]:
+    """A small hourglass, opened where there are four threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    torch.manual_seed(0)
+    built = models.build("hg", MPII.num_joints, stacks=1, feats=8, depth=2).eval()
+    config = built.config
+    yield Checkpoint(models.LoadedModel(built, "hg", config, MPII.to_dict(), 64, weights="model"), CPU)
+    torch.set_num_threads(before)
+
+
+def test_threads_share_the_processors_and_give_them_back(network: Checkpoint) -> None:
+    def threads_of(calls: int) -> int:
+        network.share(calls)
+        return torch.get_num_threads()
+
+    assert network.calls == 4
+    for calls, own in ((2, 2), (3, 1), (8, 1)):
+        assert list(side_by_side(threads_of, [calls], 1, lambda: None)) == [own]
+    assert torch.get_num_threads() == 4
+    network.share(1)
+    later: list[int] = []
+    thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert later == [4]
+
+
+def test_calls_at_once_give_what_calls_in_turn_give(network: Checkpoint) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (12, 2, 64, 64, 3), np.uint8)
+    look = partial(network.maps, flip_test=True)
+    together = side_by_side(look, pictures, 2, lambda: network.share(2))
+    for (heatmaps, _), (expected, _) in zip(together, map(look, pictures), strict=True):
+        np.testing.assert_allclose(heatmaps, expected, atol=1e-5)
