@@ -11,6 +11,9 @@ from src.errors import UserError
 
 _ENDS = (ord("q"), 27)  # q and Escape
 _TITLE = "predict: q ends, any key goes on"
+_MOST = 1280, 800  # pixels that it takes of a screen, whose size OpenCV does not tell
+
+os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")  # Qt misses fonts, which nothing here needs
 
 
 class Window:
@@ -24,14 +27,19 @@ class Window:
             )
         if sys.platform.startswith("linux") and not os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
             raise UserError("there is no display to show pictures on; without --show all is written to files")
-        cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         self._was_seen = False
+        self._shape: tuple[int, ...] = ()
 
     def show(self, image: np.ndarray, moving: bool) -> bool:
         """Show a picture (H, W, 3) uint8 RGB; False when the user wants no more.
 
         One of a video makes way for the next, another one stays until a key is hit.
         """
+        image = _fitting(image)
+        if image.shape != self._shape:
+            self._shape = image.shape
+            cv2.resizeWindow(_TITLE, image.shape[1], image.shape[0])
         cv2.imshow(_TITLE, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         while True:
             key = cv2.waitKey(1 if moving else 50)
@@ -52,3 +60,13 @@ class Window:
     def close(self) -> None:
         with suppress(cv2.error):  # the user has closed it
             cv2.destroyWindow(_TITLE)
+
+
+def _fitting(image: np.ndarray) -> np.ndarray:
+    """A picture as large as it is shown: OpenCV's windows leave pixels out, which breaks thin lines."""
+    height, width = image.shape[:2]
+    share = min(1.0, _MOST[0] / width, _MOST[1] / height)
+    if share == 1:
+        return image
+    size = max(1, round(share * width)), max(1, round(share * height))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -489,6 +489,7 @@ def test_the_window_ends_a_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
     fakes: dict[str, Callable[..., Any]] = {
         "currentUIFramework": lambda: "QT", "namedWindow": lambda *_: None, "destroyWindow": lambda *_: None,
         "imshow": lambda _, image: shown.append(image), "getWindowProperty": lambda *_: 1.0,
+        "resizeWindow": lambda *_: None,
         "waitKey": lambda _: ord("q") if len(shown) == 3 else -1,
     }  # fmt: skip
     for name, fake in fakes.items():

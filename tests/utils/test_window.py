@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from src.errors import UserError
 from src.utils import window
 from src.utils.window import Window
 
@@ -24,6 +25,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Open:
         left = iter(answers)
         fakes: dict[str, Callable[..., Any]] = {
             "currentUIFramework": lambda: "QT", "namedWindow": lambda *_: None, "imshow": lambda *_: None,
+            "resizeWindow": lambda *_: None,
             "waitKey": lambda _: -1, "destroyWindow": gone,
             "getWindowProperty": lambda *_: gone() if (answer := next(left)) is None else answer,
         }  # fmt: skip
@@ -41,6 +43,27 @@ def test_a_window_that_was_closed_wants_no_more(opened: Open, closed: float | No
     assert shown.show(PICTURE, moving=True)
     assert not shown.show(PICTURE, moving=True)
     shown.close()
+
+
+def test_a_window_is_as_large_as_the_picture_within_limits(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps what size the user gave it as long as pictures of one size follow each other."""
+    shown, sizes, pictures = opened(*[1.0] * 5), list[tuple[int, ...]](), list[tuple[int, ...]]()
+    monkeypatch.setattr(window.cv2, "resizeWindow", lambda _, *size: sizes.append(size), raising=False)
+    monkeypatch.setattr(
+        window.cv2, "imshow", lambda _, image: pictures.append(image.shape[1::-1]), raising=False
+    )
+    for height, width in ((480, 640), (480, 640), (2000, 1000), (1000, 4000), (6000, 2)):
+        assert shown.show(np.zeros((height, width, 3), np.uint8), moving=True)
+    assert sizes == [(640, 480), (400, 800), (1280, 320), (1, 800)]
+    assert pictures == [(640, 480), *sizes]
+
+
+def test_an_opencv_without_windows_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window.cv2, "currentUIFramework", lambda: "", raising=False)
+    with pytest.raises(UserError, match=r"this OpenCV was built without windows .*headless"):
+        Window()
 
 
 def test_a_window_that_never_says_that_it_is_seen_stays(opened: Open) -> None:
