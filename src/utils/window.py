@@ -1,6 +1,7 @@
 """A window that shows pictures as they are finished, where there is a display."""
 
 import os
+import subprocess
 import sys
 from contextlib import suppress
 
@@ -25,7 +26,7 @@ class Window:
                 "this OpenCV was built without windows (opencv-python has them, opencv-python-headless has"
                 " not); without --show all is written to files"
             )
-        if sys.platform.startswith("linux") and not os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
+        if sys.platform.startswith("linux") and not _has_display():
             raise UserError("there is no display to show pictures on; without --show all is written to files")
         cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         self._was_seen = False
@@ -60,6 +61,14 @@ class Window:
     def close(self) -> None:
         with suppress(cv2.error):  # the user has closed it
             cv2.destroyWindow(_TITLE)
+
+
+def _has_display() -> bool:
+    """Whether a window opens. It is tried in a process of its own: Qt ends one that has no display."""
+    if not os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
+        return False
+    words = [sys.executable, "-c", "import cv2; cv2.namedWindow('trial')"]
+    return subprocess.run(words, capture_output=True).returncode == 0
 
 
 def _fitting(image: np.ndarray) -> np.ndarray:

@@ -494,7 +494,7 @@ def test_the_window_ends_a_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
     }  # fmt: skip
     for name, fake in fakes.items():
         monkeypatch.setattr(window.cv2, name, fake, raising=False)
-    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(window, "_has_display", lambda: True)
     done = run("walk.mp4", "--show")
     assert (done.status, len(done.results), len(shown)) == (0, 3, 3)
 

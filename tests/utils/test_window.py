@@ -1,5 +1,8 @@
 """A window that the user closes ends quietly, whatever draws it."""
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +12,11 @@ import pytest
 from src.errors import UserError
 from src.utils import window
 from src.utils.window import Window
+from tests.task_runner import ROOT
 
 Open = Callable[..., Window]
 PICTURE = np.zeros((4, 4, 3), np.uint8)
+FRAMEWORK = window.cv2.currentUIFramework()
 
 
 @pytest.fixture
@@ -31,7 +36,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Open:
         }  # fmt: skip
         for name, fake in fakes.items():
             monkeypatch.setattr(window.cv2, name, fake, raising=False)
-        monkeypatch.setenv("DISPLAY", ":0")
+        monkeypatch.setattr(window, "_has_display", lambda: True)
         return Window()
 
     return make
@@ -64,6 +69,39 @@ def test_an_opencv_without_windows_says_so(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(window.cv2, "currentUIFramework", lambda: "", raising=False)
     with pytest.raises(UserError, match=r"this OpenCV was built without windows .*headless"):
         Window()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="displays have names on Linux alone")
+@pytest.mark.parametrize("display", [None, ":93", "nowhere.invalid:0"])
+def test_a_display_that_cannot_be_reached_is_none(
+    monkeypatch: pytest.MonkeyPatch, display: str | None
+) -> None:
+    """Qt would end the process."""
+    monkeypatch.setattr(window.cv2, "currentUIFramework", lambda: "QT", raising=False)
+    for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(variable, raising=False)
+    if display is not None:
+        monkeypatch.setenv("DISPLAY", display)
+    with pytest.raises(UserError, match="there is no display"):
+        Window()
+
+
+SHOWN = """
+import numpy as np
+from src.utils.window import Window
+opened = Window()
+assert all(opened.show(np.zeros((240, 320, 3), np.uint8), moving=True) for _ in range(3))
+opened.close()
+"""
+
+
+@pytest.mark.skipif(
+    shutil.which("xvfb-run") is None or not FRAMEWORK, reason="needs Xvfb, and windows in OpenCV"
+)
+def test_a_window_opens_where_there_is_a_display() -> None:
+    words = ["xvfb-run", "-a", sys.executable, "-c", SHOWN]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_window_that_never_says_that_it_is_seen_stays(opened: Open) -> None:
