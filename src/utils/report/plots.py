@@ -49,6 +49,7 @@ class Plots:
                      "color": INK},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
+            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#aab0b7", "activecolor": INK},
             "showlegend": False,
             "dragmode": False,  # a finger scrolls the page
             "hovermode": "x unified",
@@ -56,7 +57,7 @@ class Plots:
         }  # fmt: skip
         for name in ("xaxis", "yaxis"):
             layout[name] = {**axis, **layout.get(name, {})}
-        config = {"responsive": True, "displaylogo": False,
+        config = {"displaylogo": False,
                   "modeBarButtons": [["zoom2d", "pan2d", "resetScale2d", "toImage"]]}  # fmt: skip
         return to_html(
             Figure(list(traces), {**common, **layout}),
