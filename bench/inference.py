@@ -63,7 +63,7 @@ def cases(options: Options) -> Iterator[Item]:
     for seen in (single[0], together):
         name = f"flip test, {seen}, {word(amp)}"
         yield from in_turn(name, "without", flipped, straight, (device.type, seen), None, at_most=True)
-    yield from _displaced(device, 20 if options.quick else 100)
+    yield from _displaced(device, 20 if options.quick else 100, 0.5 if amp == "bf16" else None)
     import onnx  # noqa: F401  (without it the rest is skipped)
     import onnxruntime  # noqa: F401
 
@@ -73,8 +73,11 @@ def cases(options: Options) -> Iterator[Item]:
             yield Case(f"ONNX in onnxruntime, {seen}", f"{PLAIN}, CPU", mine, theirs, goal)
 
 
-def _displaced(device: torch.device, count: int) -> Iterator[Item]:
-    """How far joints of drawn people lie from those of plain PyTorch, in pixels of what the network sees."""
+def _displaced(device: torch.device, count: int, goal: float | None) -> Iterator[Item]:
+    """How far joints of drawn people lie from those of plain PyTorch, in pixels of what the network sees.
+
+    goal: for 99 % of the joints in bf16; None where bf16 is not what `auto` takes.
+    """
     try:
         path = shipped()
     except UserError as error:
@@ -99,7 +102,7 @@ def _displaced(device: torch.device, count: int) -> Iterator[Item]:
     yield Measure(f"{name}{word('none')}: the farthest off", PLAIN, far, "px", 0.1, at_most=True)
     name += f"{word('bf16')}: "
     far = float(np.quantile(of_low, 0.99))
-    yield Measure(name + "99th percentile", PLAIN, far, "px", 0.5, at_most=True)
+    yield Measure(name + "99th percentile", PLAIN, far, "px", goal, at_most=True)
     clear = _clear(exact.maps(crops, flip_test=False)[0])
     if clear.any():
         far, share = float(np.quantile(of_low[clear], 0.99)), f"{clear.mean():.0%}"

@@ -1,15 +1,19 @@
 """A video from file to file, read, predicted, drawn and written, against the network alone on its crops.
 
-The network takes all processors, so what is done beside it takes from it: the other rows are the time that
-processors spend on a frame in each part, beside what they spend in the network. With 9 to 14 ms of 230 about
-0.95 is the most there can be. Nothing is drawn before the first batch is seen, and nothing is seen while the
-last one is drawn: a hundredth of the time of so many frames.
+The network takes all processors, so what is done beside it takes from it: the last rows are the time that
+processors spend on a frame in each part, beside what they spend in the network. Alone it is called for one
+batch after the other, and its threads wait for each other in every layer; a video has as many calls at once
+as there are threads, each with one of them. So the first row may be above 1. The second compares with such
+calls alone, whose rate cannot be reached. Nothing is drawn before the first frames are seen, and nothing is
+seen while the last ones are drawn: a hundredth of the time of so many frames.
 """
 
 import statistics
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,6 +27,7 @@ from src.datasets.skeletons import MPII
 from src.datasets.synth import SynthPeople
 from src.evaluation.grouping import People
 from src.models.checkpoint import describe, save_checkpoint
+from src.utils.ahead import side_by_side
 from src.utils.device import choose_device
 from src.utils.growing import VideoFile
 from src.utils.pictures import draw_people
@@ -31,6 +36,7 @@ from src.utils.sources import Video
 
 RATE, WIDTH, HEIGHT, SIDE = 30.0, 640, 480, 256
 PLAIN = "the network alone, on crops in memory"
+AT_ONCE = "the same, as many calls at once"
 GOAL = 0.9  # share of the network's rate; none for a GPU or a small network, which outrun any decoder
 
 
@@ -58,7 +64,18 @@ def cases(options: Options) -> Iterator[Item]:
         goal = GOAL if on_cpu and not options.quick else None
         yield Case(name, PLAIN, end_to_end, alone, goal)
         if on_cpu:
+            yield Case(name, AT_ONCE, end_to_end, partial(_at_once, model, crops, batch))
             yield from _parts(Video(source), frames, alone)
+
+
+def _at_once(model: pose.Model, crops: np.ndarray, batch: int) -> None:
+    """The joints in crops as a video has them seen: a batch divided among calls at once."""
+    runner = model.runner
+    calls = min(runner.calls, batch)
+    parts = np.split(crops, range(-(-batch // calls), len(crops), -(-batch // calls)))
+    look = partial(runner.joints, flip_test=False)
+    deque(side_by_side(look, parts, calls, partial(runner.share, calls)), maxlen=0)
+    runner.share(1)
 
 
 def _parts(video: Video, frames: Sequence[np.ndarray], alone: Work) -> Iterator[Measure]:

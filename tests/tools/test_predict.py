@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -328,6 +329,43 @@ def test_a_video_that_breaks_off_is_kept_as_far_as_it_goes(run: Run) -> None:
     count = len(done.results)
     assert 5 <= count < 20
     assert len(frames_of(Path("found/walk.mp4"))) == count == len(done.table)
+
+
+def test_a_camera_is_drawn_and_written_down_until_it_is_pulled_out(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes while the network is busy is lost; the rest is shown at its time."""
+
+    class Camera:
+        def __init__(self) -> None:
+            self.left = iter(moving(12))
+
+        def isOpened(self) -> bool:
+            return True
+
+        def read(self) -> tuple[bool, np.ndarray | None]:
+            time.sleep(0.05)
+            image = next(self.left, None)
+            return image is not None, image
+
+        def get(self, _: int) -> float:
+            return 0.0
+
+        def release(self) -> None:
+            pass
+
+    opened = cv2.VideoCapture
+    monkeypatch.setattr(
+        sources.cv2, "VideoCapture", lambda what: Camera() if isinstance(what, int) else opened(what)
+    )
+    done = run("3")
+    assert done.status == 2 and done.err.endswith("error: camera 3 gives no pictures any more\n")
+    numbers = [row["frame"] for row in done.results]
+    assert numbers[-1] == 11 and numbers == sorted(set(numbers))
+    np.testing.assert_allclose(done.places, [[40 + 10 * n, 100] for n in numbers], atol=NEAR)
+    assert {row["file_name"] for row in done.results} == {"camera 3"}
+    seconds, shown = done.results[-1]["seconds"], len(frames_of(Path("found/camera-3.mp4")))
+    assert shown == pytest.approx(seconds * sources.USUAL_RATE + 1, abs=2)
 
 
 def test_only_some_frames(run: Run) -> None:
