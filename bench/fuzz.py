@@ -1,11 +1,12 @@
 """Damage the files of data sets in many ways, and see that reading them gives people or one clear line.
 
-python -m bench.fuzz                        10,000 files: some minutes on two cores
+python -m bench.fuzz                        10,000 files: about two minutes on two cores
 python -m bench.fuzz --files 500 --seed 7 --only "mpii h5"
 
 Tiny releases are written, one of their files is changed by chance, and the data set is read: it must be read,
 or refused by a UserError of one line. Any other error, a crash, a warning, more than SECONDS for a file, and
-more memory than MEMORY are failures. Their files are kept; what crashes is named by its number. POSIX only.
+more memory than MEMORY are failures. Their files are kept; what crashes is named by its number. Kinds come
+one after the other, and each is told, and written with --json, when it is through. POSIX only.
 """
 
 import json
@@ -23,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
@@ -36,9 +38,9 @@ from src.utils.options import ROOT, count, one_of, path, positive
 from src.utils.progress import Progress
 from tests import releases
 
-SECONDS = 10.0  # for a file of a few kilobytes, which takes hundredths of a second
+SECONDS = 10.0  # of computing for a file of a few kilobytes, which takes thousandths: others may slow us down
 MEMORY = 1 << 30  # bytes that a process may have; with what it imports it has half of that
-CHUNK = 100  # files for a process
+CHUNK = 300  # files for a process, which takes a second to start
 KEPT = ROOT / "exp" / "fuzz"  # where files go that were not refused as they should have been
 
 Change = Callable[[bytearray, random.Random], None]
@@ -258,10 +260,10 @@ class Chunk(NamedTuple):
 
 def _work(chunk: Chunk, pipe: Connection) -> None:
     """In a process of its own: the trials of a chunk, and then how much memory they took."""
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)  # whose signal ends the process
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)  # whose signal ends the process
     for found in trials(chunk.name, chunk.numbers, chunk.seed):
         pipe.send(found)
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
     pipe.send(_peak())
 
 
@@ -313,6 +315,12 @@ def _keep(chunk: Chunk, number: int, content: bytes) -> Path:
     return target
 
 
+def tell(name: str, counted: Counter[str], failures: Sequence[str]) -> None:
+    """How the files of a kind ended, and what went wrong, at once: a run that is broken off has told it."""
+    print(f"{name:20} read {counted['read']:5}  refused {counted['refused']:5}  failed {counted[FAILED]}")
+    print(*failures, sep="\n", end="\n" if failures else "", flush=True)
+
+
 @command
 def main(argv: Sequence[str] | None = None) -> None:
     parser = CommandParser(__doc__)
@@ -323,26 +331,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     names = [args.only] if args.only else list(TARGETS)
     each = -(-args.files // len(names))
-    chunks = [
-        Chunk(name, range(first, min(first + CHUNK, each)), args.seed)
-        for first in range(0, each, CHUNK)
-        for name in names
-    ]
-    ends: dict[str, Counter[str]] = {name: Counter() for name in names}
+    numbers = [range(first, min(first + CHUNK, each)) for first in range(0, each, CHUNK)]
+    chunks = [Chunk(name, some, args.seed) for name in names for some in numbers]
+    ends: dict[str, Counter[str]] = {}
     wrong: list[str] = []
     with ThreadPoolExecutor(os.cpu_count()) as threads, Progress("chunks", len(chunks)) as progress:
-        for chunk, (counted, failed) in zip(chunks, threads.map(run, chunks), strict=True):
-            ends[chunk.name] += counted
-            wrong += failed
-            progress.advance(str)
-    for name, counted in ends.items():
-        print(
-            f"{name:20} read {counted['read']:5}  refused {counted['refused']:5}  failed {counted['failed']}"
-        )
-    for line in wrong:
-        print(line)
-    if args.json:
-        write_json(args.json, {"seed": args.seed, "ends": ends, "wrong": wrong})
+        outcomes = threads.map(run, chunks)
+        for name in names:
+            counted, failures = Counter[str](), list[str]()
+            for more, failed in islice(outcomes, len(numbers)):
+                counted += more
+                failures += failed
+                progress.advance(str)
+            tell(name, counted, failures)
+            ends[name] = counted
+            wrong += failures
+            if args.json:
+                write_json(args.json, {"seed": args.seed, "ends": ends, "wrong": wrong})
     if wrong:
         raise UserError(
             f"of {each * len(names):,} files {len(wrong)} were neither read nor refused in one line"
