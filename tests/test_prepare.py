@@ -20,6 +20,7 @@ from tests.releases import (
     make_penn,
     mpii_people,
     write_flic_examples,
+    write_flic_h5,
     write_mpii_h5,
     write_mpii_official,
     write_mpii_pictures,
@@ -136,6 +137,19 @@ def test_pictures_of_two_splits_are_named(tmp_path: Path, check: Check) -> None:
     status, output = check("mpii", tmp_path)
     shared = tmp_path / "images" / "000000001.jpg"
     assert status == 2 and f"pictures in both train and valid: 1 ({shared})" in output
+
+
+def test_pictures_that_flic_has_in_two_splits_are_counted(tmp_path: Path, check: Check) -> None:
+    write_flic_h5(tmp_path)
+    name = "funny-girl-dvd-video-00184641.jpg"
+    write_picture(tmp_path / "images" / name)
+    for file in ("train", "valid"):
+        with h5py.File(tmp_path / "annot" / f"{file}.h5", "a") as content:
+            names = content["imgname"][()]
+            del content["imgname"]
+            content["imgname"] = np.array([name.encode(), *names[1:]])
+    status, output = check("flic", tmp_path)
+    assert status == 0 and "pictures in both train and test, as in the release: 1" in output
 
 
 def test_people_annotated_twice_are_counted(tmp_path: Path, check: Check) -> None:

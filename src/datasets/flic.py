@@ -129,5 +129,6 @@ FLIC = Release(
     layout="FLIC/examples.mat and FLIC/images/, or images/ and the h5 files of pose-hg-train's"
     " data/flic/annot in annot/",
     read=read_flic,
+    twice=("collateral-disc1-00080111.jpg", "funny-girl-dvd-video-00184641.jpg"),
     prepare=partial(unpack, archive="FLIC", candidates=["annot/train.h5", "train.h5", *_EXAMPLES]),
 )

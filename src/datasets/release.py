@@ -25,7 +25,8 @@ class Release:
     prepare(data_dir): makes the files that the reader wants of those that were downloaded, unless they are
     there; returns a line that says what it did. scenes(data_dir, split, valid_share): the whole pictures of a
     split with everybody in them, for releases that annotate several people a picture. unannotated: splits of
-    pictures alone, of which nothing is prepared or checked.
+    pictures alone, of which nothing is prepared or checked. twice: names of the pictures that the release
+    itself has in two splits.
     """
 
     dataset: str
@@ -36,6 +37,7 @@ class Release:
     splits: tuple[str, ...] = SPLITS
     unannotated: tuple[str, ...] = ()
     scenes: Callable[[Path, str, float], SceneAnnotations] | None = None
+    twice: tuple[str, ...] = ()
 
     def find(self, data_dir: Path, candidates: Iterable[str]) -> Path:
         """The first of the candidates, paths relative to `data_dir`, that exists.
