@@ -204,7 +204,7 @@ def _category(
     category: dict[str, Any] = named[0] if named else {}
     try:
         limbs = [(int(a) - 1, int(b) - 1) for a, b in category.get("skeleton") or ()]
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         raise UserError(f"{path}: the skeleton of a category must be pairs of numbers from 1") from None
     source = declared_in if declared else path
     name, joints = str(category.get("name", "person")), category.get("keypoints", [])
@@ -365,7 +365,7 @@ def _ids(rows: Rows, key: str, what: str, path: Path) -> np.ndarray:
         numbers = np.array(_column(rows, key, what, path))
     except ValueError:  # some are lists
         numbers = np.array([None])
-    if numbers.size and (numbers.ndim != 1 or numbers.dtype.kind not in "iu"):
+    if rows and (numbers.ndim != 1 or numbers.dtype.kind not in "iu"):
         raise UserError(f"{path}: {key} is no whole number in some {what}")
     return numbers.astype(np.int64)
 

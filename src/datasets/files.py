@@ -167,6 +167,21 @@ def check_shape(array: np.ndarray, shape: tuple[int | None, ...], what: str, pat
         )
 
 
+def check_codes(array: np.ndarray, codes: Sequence[int], what: str, path: Path) -> None:
+    """UserError unless all numbers of `array` are among `codes`."""
+    strange = array[~np.isin(array, codes)]
+    if strange.size:
+        known = ", ".join(map(str, codes))
+        raise UserError(f"{path}: {what} is {strange[0]:g} once, not one of {known}; is it the right file?")
+
+
+def check_names(names: Sequence[Any], what: str, path: Path) -> None:
+    """UserError unless all names are texts that are not empty."""
+    strange = [place for place, name in enumerate(names) if not isinstance(name, str) or not name]
+    if strange:
+        raise UserError(f"{path}: {what} number {strange[0]} (from 0) is no name; is it the right file?")
+
+
 def encode_names(names: Sequence[str]) -> np.ndarray:
     """File names as (N,) bytes, in UTF-8; what that has no code for is replaced."""
     return np.array([name.encode(errors="replace") for name in names], np.bytes_)
@@ -174,7 +189,7 @@ def encode_names(names: Sequence[str]) -> np.ndarray:
 
 def decode_names(names: np.ndarray, path: Path) -> np.ndarray:
     """File names as (N,) bytes, from bytes, strings or rows (N, L) of character codes that end in zeros."""
-    if names.ndim == 2 and names.dtype.kind in "iuf":
+    if names.ndim == 2 and names.shape[1] and names.dtype.kind in "iuf":
         if not ((names >= 0) & (names <= _LAST_CODE)).all():
             raise UserError(f"{path}: imgname has numbers that are no character codes; is it the right file?")
         codes = names.astype(np.uint8)

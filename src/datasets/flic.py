@@ -15,7 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from src.datasets.annotations import UNLABELLED, VISIBLE, Annotations
-from src.datasets.files import check_shape, decode_names, encode_names, load_h5, load_mat
+from src.datasets.files import (
+    check_codes,
+    check_names,
+    check_shape,
+    decode_names,
+    encode_names,
+    load_h5,
+    load_mat,
+)
 from src.datasets.release import Release, torso_lengths, unpack
 from src.datasets.skeletons import FLIC as SKELETON
 from src.errors import UserError, suggest
@@ -59,8 +67,8 @@ def read_flic(data_dir: Path, split: str, valid_share: float = 0.0, sides: str =
 
 def _read_h5(path: Path) -> Columns:
     found = load_h5(path, ["imgname", "part", "center", "scale"], ["normalize", "index"])
-    part = found["part"]
-    check_shape(part, (None, _J, 2), "part", path)
+    check_shape(found["part"], (None, _J, 2), "part", path)
+    part = found["part"] - 1.0
     shapes = {"center": (len(part), 2)}
     for key in found.keys() - {"part", "imgname"}:
         check_shape(found[key], shapes.get(key, (len(part),)), key, path)
@@ -70,7 +78,7 @@ def _read_h5(path: Path) -> Columns:
     visible = np.full(part.shape[:2], VISIBLE)
     return {
         "images": images,
-        "joints": part - 1.0,
+        "joints": part,
         "visible": visible,
         "center": found["center"] - 1.0,
         "scale": found["scale"],
@@ -84,12 +92,14 @@ def _read_examples(path: Path, split: str, sides: str) -> Columns:
     examples = load_mat(path, ["examples"], squeeze_me=True, struct_as_record=False)["examples"]
     try:
         people = list(np.atleast_1d(examples))
-        test = np.array([bool(example.istest) for example in people])
-        rows = np.flatnonzero(test if split != "train" else ~test)
+        test = np.array([float(example.istest) for example in people])
+        check_codes(test, (0, 1), "istest", path)
+        rows = np.flatnonzero(test == (split != "train"))
         chosen = [people[row] for row in rows]
         coords = np.array([example.coords for example in chosen], np.float64).reshape(-1, 2, _COORDS)
         torso = np.array([example.torsobox for example in chosen], np.float64).reshape(-1, 4)
-        names = [str(example.filepath) for example in chosen]
+        names = [example.filepath for example in chosen]
+        check_names(names, "filepath", path)
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise UserError(f"{path}: examples is not as in the release ({error})") from None
     joints = coords[:, :, _ANNOTATED].transpose(0, 2, 1) - 1

@@ -13,7 +13,7 @@ import numpy as np
 
 from src.datasets import mpii
 from src.datasets.annotations import UNLABELLED, VISIBLE, Annotations
-from src.datasets.files import check_shape, decode_names, load_h5, save_h5
+from src.datasets.files import check_codes, check_shape, decode_names, load_h5, save_h5
 from src.datasets.lsp import LSP, LSPET, read_lsp, read_lspet
 from src.datasets.release import Release, number_pictures, torso_lengths
 from src.datasets.skeletons import MPII as SKELETON
@@ -35,8 +35,9 @@ def read_lsp_mpii(data_dir: Path, split: str, valid_share: float = 0.0) -> Annot
     """
     path = LSP_MPII.find(data_dir, [FILE, f"annot/{FILE}"])
     found = load_h5(path, ["imgname", "part", "center", "scale", "visible", "istrain"])
-    part, count = found["part"], len(found["part"])
+    part = found["part"]
     check_shape(part, (None, _J, 2), "part", path)
+    count = len(part)
     for key, shape in {"center": (2,), "scale": (), "visible": (_J,), "istrain": ()}.items():
         check_shape(found[key], (count, *shape), key, path)
     images = decode_names(found["imgname"], path)
@@ -123,6 +124,7 @@ def _rows_of(
 
     Which release a person is of decides, so both codings read alike; -1 are unusable people of MPII.
     """
+    check_codes(istrain, mpii.ISTRAIN, "istrain", path)
     training, test = istrain == 1, np.isin(istrain, (0, 2))
     contradicts = (training & ~annotated) | (test & (annotated != of_lsp))
     if contradicts.any():

@@ -18,6 +18,8 @@ import numpy as np
 
 from src.datasets.annotations import HIDDEN, UNLABELLED, VISIBLE, Annotations
 from src.datasets.files import (
+    check_codes,
+    check_names,
     check_shape,
     decode_names,
     encode_names,
@@ -33,6 +35,7 @@ from src.errors import UserError
 from src.utils.progress import Progress
 
 ENLARGE, SHIFT = 1.25, 15.0  # the crop of a person over the annotated box
+ISTRAIN = (-1, 0, 1, 2)  # 1 training, 0 test; the others are of training pictures, but without annotation
 HEAD_SHARE = 0.6  # of the head box's diagonal is the head size of PCKh (SC_BIAS in the official evaluation)
 
 OFFICIAL = (
@@ -73,12 +76,14 @@ def read_official(path: Path) -> Columns:
     pictures, training = np.atleast_1d(release.annolist), np.atleast_1d(release.img_train)
     if len(pictures) != len(training):
         raise UserError(f"{path}: {len(pictures)} pictures in annolist, but {len(training)} in img_train")
+    check_shape(training, (None,), "img_train", path)
+    check_codes(training, (0, 1), "img_train", path)
     people = []
     with Progress("annotated pictures", len(pictures)) as progress:
         for index, (picture, train) in enumerate(zip(pictures, training, strict=True)):
             try:
                 people += _official_people(picture, bool(train), index)
-            except (AttributeError, IndexError, TypeError, ValueError) as error:
+            except (ArithmeticError, AttributeError, IndexError, TypeError, ValueError) as error:
                 raise UserError(f"{path}: annolist({index + 1}) is not as in the release ({error})") from None
             progress.advance(str)
     if not people:
@@ -157,7 +162,7 @@ def _record(name: str, root: Path, columns: Columns) -> Annotations:
         skeleton=SKELETON,
         root=root,
         images=np.char.add(b"images/", columns["images"]),
-        joints=columns["joints"] - 1,
+        joints=columns["joints"] - 1.0,
         visible=columns["visible"],
         center=columns["center"] - 1,
         scale=columns["scale"],
@@ -252,6 +257,7 @@ def _listed_images(path: Path) -> np.ndarray:
 def _of_split(columns: Columns, path: Path, data_dir: Path, split: str) -> Columns:
     """The people of one split, from columns with `istrain`; they are left without it."""
     training = columns.pop("istrain")
+    check_codes(training, ISTRAIN, "istrain", path)
     if split == "test":
         return _choose(columns, training == 0)
     return _of_tompson(_choose(columns, training == 1), data_dir, split, path)
@@ -288,7 +294,8 @@ def _read_split_json(path: Path, data_dir: Path, split: str) -> tuple[Columns, s
 
 def _read_flagged_json(path: Path, data_dir: Path, split: str) -> tuple[Columns, str]:
     everybody = _records(path)
-    flags = _column(everybody, "isValidation", (), path) > 0
+    flags = _column(everybody, "isValidation", (), path)
+    check_codes(flags, (0, 1), "isValidation", path)
     records = [record for record, flag in zip(everybody, flags, strict=True) if flag == (split == "valid")]
     if not records:
         raise UserError(f"{path} has nobody in its {split} part (isValidation)")
@@ -313,9 +320,8 @@ def _json_columns(
     path: Path,
 ) -> Columns:
     """The columns that both JSON forms have, from the keys under which they have them."""
-    names = [str(record.get(image, "")) for record in records]
-    if "" in names:
-        raise UserError(f"{path}: record {names.index('')} has no {image}; is it the right file?")
+    names = [record.get(image) for record in records]
+    check_names(names, image, path)
     images = encode_names(names)
     index, person = number_pictures(images)
     return {
@@ -337,11 +343,13 @@ def _records(path: Path) -> list[dict[str, Any]]:
 
 
 def _column(records: list[dict[str, Any]], key: str, shape: tuple[int, ...], path: Path) -> np.ndarray:
-    """The values under one key of all records, (N, *shape) float64."""
+    """The values under one key of all records, (N, *shape) float64, all finite."""
     try:
         column = np.array([record[key] for record in records], np.float64)
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{path}: not every record has numbers of shape {shape} under {key!r}") from None
+    except (KeyError, OverflowError, TypeError, ValueError):
+        column = np.array(np.nan)
+    if not np.isfinite(column).all():
+        raise UserError(f"{path}: not every record has finite numbers of shape {shape} under {key!r}")
     check_shape(column, (None, *shape), key, path)
     return column
 
@@ -359,7 +367,9 @@ def _ground_truth(folder: Path, joints: np.ndarray) -> _GroundTruth | None:
     for name in ("gt_valid.mat", "detections_our_format.mat", "detections.mat"):
         if (folder / name).is_file():
             truth = load_mat(folder / name, ["pos_gt_src", "headboxes_src"])
-            positions = truth["pos_gt_src"].transpose(2, 0, 1)
+            check_shape(truth["pos_gt_src"], (_J, 2, None), "pos_gt_src", folder / name)
+            positions = truth["pos_gt_src"].transpose(2, 0, 1).astype(np.float64)
+            check_shape(truth["headboxes_src"], (2, 2, len(positions)), "headboxes_src", folder / name)
             if positions.shape == joints.shape and np.median(np.abs(positions - joints)) < 1:
                 return _GroundTruth(positions, head_sizes(truth["headboxes_src"]), name)
     return None
@@ -385,7 +395,9 @@ def _read_official(path: Path, data_dir: Path, split: str) -> tuple[Columns, str
 
 def _official_people(picture: Any, training: bool, index: int) -> list[dict[str, Any]]:
     """The usable people of one entry of annolist, each as values of the columns."""
-    numbers = {"index": index, "istrain": int(training), "images": str(picture.image.name)}
+    if not isinstance(picture.image.name, str):
+        raise TypeError("image.name is no text")
+    numbers = {"index": index, "istrain": int(training), "images": picture.image.name}
     rects = np.atleast_1d(getattr(picture, "annorect", ()))
     people = [(number, _official_person(rect, training)) for number, rect in enumerate(rects)]
     return [person | numbers | {"person_id": number} for number, person in people if person is not None]
@@ -396,7 +408,7 @@ def _official_person(rect: Any, training: bool) -> dict[str, Any] | None:
     position = getattr(rect, "objpos", None)
     center, scale = (_number(position, "x"), _number(position, "y")), _number(rect, "scale")
     joints, visible = _official_joints(rect)
-    usable = np.isfinite((*center, scale)).all() and (visible.any() or not training)
+    usable = not np.isnan((*center, scale)).any() and (visible.any() or not training)
     if not usable:
         return None
     if not training:
@@ -412,6 +424,8 @@ def _official_joints(rect: Any) -> tuple[np.ndarray, np.ndarray]:
     points = getattr(getattr(rect, "annopoints", None), "point", ())
     for point in np.atleast_1d(points):
         joint = int(_number(point, "id"))
+        if joint < 0:
+            raise ValueError(f"there is no joint {joint}")
         joints[joint] = _number(point, "x"), _number(point, "y")
         # Neck and head top have no is_visible, other visible joints may have an empty one.
         visible[joint] = HIDDEN if _number(point, "is_visible") == 0 else VISIBLE
@@ -421,6 +435,8 @@ def _official_joints(rect: Any) -> tuple[np.ndarray, np.ndarray]:
 def _number(struct: Any, field: str) -> float:
     """A number, possibly written as a character, or NaN where it is missing or empty."""
     values = np.atleast_1d(getattr(struct, field, ())).reshape(-1)
+    if np.iscomplexobj(values):
+        raise TypeError(f"{field} is complex")
     return float(values[0]) if values.size else np.nan
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from src.datasets.affine import PERSON_PIXELS
 from src.datasets.annotations import UNLABELLED, VISIBLE, Annotations
-from src.datasets.files import check_shape, load_lines, load_mat, save_mat
+from src.datasets.files import check_codes, check_shape, load_lines, load_mat, save_mat
 from src.datasets.images import read_image
 from src.datasets.release import Release
 from src.datasets.skeletons import PENN as SKELETON
@@ -152,6 +152,10 @@ def _read_clip(path: Path) -> Clip:
         check_shape(fields[key], (count, _J), key, path)
     for key, shape in {"bbox": (None, 4), "dimensions": (1, 3), "train": (1, 1)}.items():
         check_shape(fields[key], shape, key, path)
+    check_codes(fields["train"], (-1, 1), "train", path)
+    check_codes(fields["visibility"], (0, 1), "visibility", path)
+    if fields["action"].dtype.kind != "U" or fields["action"].size != 1:
+        raise UserError(f"{path}: action is no text; is it the right file?")
     # They may be bytes, which would overflow.
     joints = np.stack([fields["x"], fields["y"]], axis=2).astype(np.float64)
     box = fields["bbox"].astype(np.float64)
@@ -162,7 +166,7 @@ def _read_clip(path: Path) -> Clip:
     missing = np.full((count - len(box), 4), np.nan)
     return Clip(
         number=int(path.stem),
-        action="".join(fields["action"].ravel()[:1].astype(str)),
+        action=str(fields["action"].item()),
         training=fields["train"].item() == 1,
         corner=corner,
         size=size,

@@ -3,8 +3,9 @@
 Damage to bytes is for tests/bench/test_fuzz.py, what is particular to a release for the tests of its reader.
 """
 
+import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import scipy.io
 
+from bench import fuzz
 from src.datasets import readers
 from src.datasets.annotations import Annotations
 from src.datasets.images import BadImage
@@ -23,9 +25,14 @@ from tests.releases import (
     make_lsp,
     make_lsp_mpii,
     make_lspet,
+    make_penn,
+    write_flic_examples,
     write_flic_h5,
+    write_mpii_annot_h5,
+    write_mpii_flagged_json,
     write_mpii_h5,
     write_mpii_pictures,
+    write_mpii_split_json,
     write_picture,
 )
 
@@ -141,6 +148,156 @@ def test_nobody_is_refused(tmp_path: Path, name: str) -> None:
             arrays[field] = array[..., :0] if FORMS[name].file == "joints.mat" else array[:0]
 
     assert "has no people" in refusal(FORMS[name], tmp_path, empty)
+
+
+# ------------------------------------------------------------------- something else in the place of any value
+
+Place = tuple[Any, ...]
+
+JUNK: tuple[Any, ...] = (
+    None, True, "text", "", -1, 0.5, 1e300, float("nan"), float("inf"), 2**70, [], {}, [[]], [1], [None],
+)  # fmt: skip
+JUNK_ARRAYS: tuple[Any, ...] = (
+    np.array(1.0), np.array([1.0, np.nan]), np.array([[b"text"], [b"more"]]), np.zeros((3, 0)),
+    np.zeros((0, 3)), np.array([[1 + 2j]]), np.array([[True]]), np.array([[np.inf]]), np.array([[-1.0]]),
+    np.ones((2, 2, 3)),
+)  # fmt: skip
+ARRAYS = ("mpii h5", "mpii annot.h5", "lsp_mpii", "flic h5", "lsp", "lspet", "mpii truth", "penn")
+STRUCTS = ("mpii official", "flic mat")
+JSONS = ("mpii json", "mpii flagged json", "coco", "coco boxes", "coco test")
+
+
+def assert_read_or_refused(target: fuzz.Target, folder: Path, what: str) -> None:
+    end = fuzz.attempt(target, folder)
+    assert end in fuzz.GOOD, f"{what}: {end}"
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_other_arrays(tmp_path: Path, name: str) -> None:
+    target = fuzz.TARGETS[name]
+    target.make(tmp_path)
+    fields: Arrays = {}
+    rewrite(tmp_path / target.file, lambda arrays: fields.update(arrays))
+    for field, array in fields.items():
+        for other in (*JUNK_ARRAYS, array[..., :0], array[None], array.T, array.astype("S")):
+            rewrite(tmp_path / target.file, _replace(field, other))
+            assert_read_or_refused(target, tmp_path, f"{field} = {other!r}")
+            rewrite(tmp_path / target.file, _replace(field, array))
+
+
+def _replace(field: str, array: np.ndarray) -> Callable[[Arrays], None]:
+    return lambda arrays: arrays.update({field: array})
+
+
+@pytest.mark.parametrize("name", STRUCTS)
+def test_other_values_in_structs(tmp_path: Path, name: str) -> None:
+    target = fuzz.TARGETS[name]
+    target.make(tmp_path)
+    ((key, content),) = (
+        item for item in scipy.io.loadmat(tmp_path / target.file).items() if item[0][0] != "_"
+    )
+    for place in struct_places(content):
+        for junk in JUNK_ARRAYS:
+            changed = copy.deepcopy(content)
+            inner = changed
+            for field in place[:-1]:
+                inner = inner[field].flat[0]
+            inner[place[-1]][0, 0] = junk
+            scipy.io.savemat(tmp_path / target.file, {key: changed})
+            assert_read_or_refused(target, tmp_path, f"{'.'.join(place)} = {junk!r}")
+
+
+def struct_places(structs: np.ndarray) -> Iterator[Place]:
+    """The fields of a MATLAB struct array, and those of the first structs within."""
+    for field in structs.dtype.names or ():
+        yield (field,)
+        inner = structs[field].flat[0]
+        if isinstance(inner, np.ndarray) and inner.size:
+            yield from ((field, *place) for place in struct_places(inner))
+
+
+@pytest.mark.parametrize("name", JSONS)
+def test_other_values_in_json(tmp_path: Path, name: str) -> None:
+    target = fuzz.TARGETS[name]
+    target.make(tmp_path)
+    content = json.loads((tmp_path / target.file).read_text())
+    for place in json_places(content):
+        for junk in JUNK:
+            changed = copy.deepcopy(content)
+            inner = changed
+            for key in place[:-1]:
+                inner = inner[key]
+            inner[place[-1]] = junk
+            (tmp_path / target.file).write_text(json.dumps(changed))
+            assert_read_or_refused(target, tmp_path, f"{place} = {junk!r}")
+
+
+def json_places(content: Any) -> Iterator[Place]:
+    """Where values are in a JSON; of lists only the first and what is in it."""
+    if not isinstance(content, dict | list):
+        return
+    for key in content if isinstance(content, dict) else range(min(1, len(content))):
+        yield (key,)
+        yield from ((key, *place) for place in json_places(content[key]))
+
+
+def _first(field: str, value: float) -> Callable[[Path], None]:
+    """A change of the first value of a field in a file of arrays."""
+
+    def change(path: Path) -> None:
+        def put(arrays: Arrays) -> None:
+            arrays[field] = arrays[field].astype(float)
+            arrays[field].flat[0] = value
+
+        rewrite(path, put)
+
+    return change
+
+
+def _key(key: str, value: Any) -> Callable[[Path], None]:
+    """A change of the first record of a JSON."""
+
+    def change(path: Path) -> None:
+        records = json.loads(path.read_text())
+        records[0][key] = value
+        path.write_text(json.dumps(records))
+
+    return change
+
+
+def _not_test(path: Path) -> None:
+    content = scipy.io.loadmat(path)["examples"]
+    content["istest"][0, 0] = np.array([[2.0]])
+    scipy.io.savemat(path, {"examples": content})
+
+
+STRANGE: dict[str, tuple[str, Callable[[Path], object], str, Callable[[Path], None], str]] = {
+    "istrain": ("mpii", write_mpii_annot_h5, "annot.h5", _first("istrain", 3), "istrain is 3"),
+    "no istrain": ("lsp_mpii", make_lsp_mpii, "lsp_mpii.h5", _first("istrain", np.nan), "istrain is nan"),
+    "validation": (
+        "mpii", write_mpii_flagged_json, "mpii_annotations.json", _key("isValidation", 2), "isValidation is 2"
+    ),
+    "no validation": (
+        "mpii", write_mpii_flagged_json, "mpii_annotations.json", _key("isValidation", None), "not every"
+    ),
+    "no name": ("mpii", write_mpii_split_json, "annot/train.json", _key("image", None), "is no name"),
+    "flags": (
+        "mpii", write_mpii_split_json, "annot/train.json", _key("joints_vis", [None] * 16), "not every record"
+    ),
+    "test": ("flic", write_flic_examples, "FLIC/examples.mat", _not_test, "istest is 2"),
+    "train": ("penn", make_penn, "Penn_Action/labels/0001.mat", _first("train", 0), "train is 0"),
+    "shown": ("penn", make_penn, "Penn_Action/labels/0001.mat", _first("visibility", 2), "visibility is 2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_what_no_release_says_is_refused(tmp_path: Path, name: str) -> None:
+    dataset, make, file, change, message = STRANGE[name]
+    make(tmp_path)
+    readers.read(dataset, tmp_path, "train")
+    change(tmp_path / file)
+    with pytest.raises(UserError, match=message):
+        readers.read(dataset, tmp_path, "train")
 
 
 # ------------------------------------------------------------------------------------------ names of pictures

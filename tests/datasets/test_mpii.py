@@ -178,7 +178,7 @@ def test_wrong_arrays_are_refused(
         ),
         (
             '[{"image": "a.jpg", "center": [1, 2], "scale": 1}]',
-            "not every record has numbers .* under 'joints'",
+            "not every record has finite numbers .* under 'joints'",
         ),
     ],
 )
