@@ -82,16 +82,15 @@ def _shares(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _percentages(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The rows of groups and means by short names: "pckh_auc" is "auc"."""
-    parts = [content.get(section) for section in ("groups", "means")]
-    if not all(
-        isinstance(part, dict) and all(isinstance(row, dict) for row in part.values()) for part in parts
-    ):
-        return {}
-    groups, means = parts
+    """The rows of groups, of means by short names ("pckh_auc" is "auc"), and of limbs that are too long."""
     prefix = str(content.get("protocol", "")).replace("-", "_") + "_"
-    assert groups is not None and means is not None
-    return groups | {key.removeprefix(prefix): row for key, row in means.items()}
+    rows: dict[str, dict[str, Any]] = {}
+    for section, suffix in (("groups", ""), ("means", ""), ("parts", " too long")):
+        part = content.get(section, {})
+        if not isinstance(part, dict) or not all(isinstance(row, dict) for row in part.values()):
+            return {}
+        rows |= {key.removeprefix(prefix) + suffix: row for key, row in part.items()}
+    return rows
 
 
 def _scores(content: dict[str, Any], path: Path) -> Scores:
@@ -109,7 +108,7 @@ def _scores(content: dict[str, Any], path: Path) -> Scores:
         name: [math.nan if value is None else float(value) for value in curve]
         for name, curve in content.get("curves", {}).items()
     }
-    return Scores(path.stem, _checked(shares, path), known, curves)
+    return Scores(path.stem, _checked(shares, path), known, curves if len(curves) > 1 else {})
 
 
 def _checked(figures: dict[str, Any], path: Path) -> dict[str, float]:

@@ -390,6 +390,21 @@ def test_files_of_pck_become_curves_and_a_table(tmp_path, capsys):
     assert "| a | **50.0** |\n| b | 40.0 |" in capsys.readouterr().out
 
 
+def test_failures_beside_other_protocols(tmp_path, capsys):
+    """One protocol of several has neither groups nor curves."""
+    row, file = {"all": 40.0, "all_count": 4}, tmp_path / "a.json"
+    curves = {"threshold": [0, 0.5], "pckh_mean": [0, 40]}
+    failures = {"protocol": "failures", "curves": {"threshold": []}, "parts": {"Torso": row}}
+    failures["means"] = {"failures_near": row}
+    first = {"protocol": "pckh", "groups": {}, "means": {"pckh_mean": row}, "curves": curves}
+    file.write_text(json.dumps(first | {"further": [failures]}))
+    arguments = [str(file), "--out", str(tmp_path / "c.png"), "--table", "md"]
+    compare.main(arguments)
+    assert "|  | mean |" in capsys.readouterr().out
+    compare.main([*arguments, "--protocol", "failures"])
+    assert "|  | near | Torso too long |" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
