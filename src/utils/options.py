@@ -48,7 +48,8 @@ OLD_SPELLINGS = {
     "netType": "arch", "nStack": "stacks", "nStacks": "stacks", "nFeats": "feats", "nChannels": "feats",
     "inpDim": "feats", "nModules": "modules", "blocks": "modules", "nReductions": "depth",
     "inputRes": "input-res", "hmSigma": "sigma", "hmGauss": "sigma", "scaleFactor": "scale-aug",
-    "maxScale": "scale-aug", "rotFactor": "rotate-aug", "maxRotate": "rotate-aug",
+    "maxScale": "scale-aug", "scale": "scale-aug", "rotFactor": "rotate-aug", "maxRotate": "rotate-aug",
+    "rotate": "rotate-aug", "dropLR": "lr-step", "dropMag": "lr-gamma",
     "flipFactor": "flip-prob", "snapshot": "snapshot-every", "saveInterval": "snapshot-every",
     "valInterval": "valid-every", "loadModel": "load-model", "finalPredictions": "final-predictions",
     "branch": "branch", "continue": "continue", "dataset": "dataset", "exp": "exp", "epochs": "epochs",
@@ -57,6 +58,12 @@ OLD_SPELLINGS = {
     "maxNumPeople": "max-people", "lrD": "lr-d", "lambda_G": "lambda-g", "lambda_kt": "lambda-kt",
     "kt_lr": "lambda-kt", "kt_init": "kt-init", "baseName": "backbone", "mini_batch_count": "accumulate",
 }  # fmt: skip
+_OLD_VALUES = {
+    "MSE": "mse", "rms": "rmsprop", "RMSprop": "rmsprop", "Adam": "adam", "SGD": "sgd",
+    "penn_action_cropped": "penn", "mpii-lsp": "lsp_mpii",
+}  # fmt: skip
+_VALUES_OF = ("loss", "optimizer", "dataset")  # which have such values
+_IMPLIED = {"dropLR": ["--schedule", "step"]}  # what old spellings meant beyond
 _SHORT = {"-e": "--exp", "-m": "--max-iters"}
 
 
@@ -257,23 +264,33 @@ def stored_options(folder: Path) -> dict[str, Any]:
 
 
 def modern_spelling(argv: Sequence[str]) -> list[str]:
-    """`argv` with the old spellings replaced by ours, and -c NAME by --exp NAME --continue."""
+    """`argv` with the old spellings replaced by ours, and -c NAME by --exp NAME --continue.
+
+    -c OLD with another name, -e NEW, starts a new experiment from the old one, as --branch does.
+    """
     words: list[str] = []
-    rest = list(argv)
+    rest, parent = list(argv), None
     while rest:
         word, equals, value = rest.pop(0).partition("=")
         name = word.lstrip("-")
         if word in ("-c", "--continue_exp", "--c"):
             if not rest and not equals:
                 raise UserError("-c wants the name of the experiment to continue")
-            words += ["--exp", value if equals else rest.pop(0), "--continue"]
+            parent = value if equals else rest.pop(0)
             continue
         if word.startswith("-") and name in OLD_SPELLINGS:
+            words += _IMPLIED.get(name, [])
             word = f"--{OLD_SPELLINGS[name]}"
+            if OLD_SPELLINGS[name] in _VALUES_OF:
+                value = _OLD_VALUES.get(value, value)
+                rest[:1] = rest[:1] if equals else [_OLD_VALUES.get(text, text) for text in rest[:1]]
             if name == "finalPredictions" and rest and rest[0] in ("0", "1"):
                 word = word if rest.pop(0) == "1" else "--no-final-predictions"
         words.append(_SHORT.get(word, word) + equals + value)
-    return words
+    if parent is None:
+        return words
+    new = _peek(words).exp
+    return [*words, "--exp", parent, "--continue"] if new in (None, parent) else [*words, "--branch", parent]
 
 
 # Types of values. Their messages follow "argument --name: ".

@@ -81,10 +81,30 @@ def test_stored_values_are_validated(tmp_path: Path) -> None:
         (["-modelCkpt", "/a.pth"], "load_model", Path("/a.pth")),
         (["-epsilon", "1e-6"], "eps", 1e-6),
         (["--mini_batch_count", "2"], "accumulate", 2),
+        (["--optimizer_type=RMSprop"], "optimizer", "rmsprop"),
+        (["-rotate", "40"], "rotate_aug", 40),
+        (["--dropLR", "50", "--dropMag", ".7"], "lr_step", 50),
+        (["--dropLR", "50", "--dropMag", ".7"], "lr_gamma", 0.7),
+        (["--dropLR", "50"], "schedule", "step"),
     ],
 )
 def test_old_spellings(argv: list[str], name: str, value: object) -> None:
     assert getattr(parse("-expID", "x", *argv), name) == value
+
+
+def test_old_values() -> None:
+    typed = ["-crit", "MSE", "-dataset", "penn_action_cropped", "--json", "MSE"]
+    assert options.modern_spelling(typed) == ["--loss", "mse", "--dataset", "penn", "--json", "MSE"]
+
+
+def test_continuing_under_another_name_is_a_branch(tmp_path: Path) -> None:
+    store(tmp_path, "old", epochs=7)
+    where = ("--exp-dir", tmp_path)
+    branch = parse("-c", "old", "-e", "new", *where)
+    assert (branch.exp, branch.branch, branch.resume, branch.epochs) == ("new", "old", False, 7)
+    for argv in (("-c", "old"), ("-c", "old", "-e", "old")):
+        going_on = parse(*argv, *where)
+        assert (going_on.exp, going_on.branch, going_on.resume) == ("old", None, True)
 
 
 @pytest.mark.parametrize("words", ["a b c --out d", "a --out d b c", "a --sure b c --out d", "--out d a b c"])
