@@ -90,9 +90,9 @@ def drawn(sample: dict[str, Any], skeleton: Any) -> Any:
 
 
 def name_of(people: Any, row: int) -> list[str]:
-    """The file of a picture; what is drawn has none."""
+    """The file of a picture in the folder of pictures; what is drawn has none."""
     images = getattr(people, "images", None)
-    return [] if images is None else [Path(images[row].decode(errors="replace")).name]
+    return [] if images is None else [images[row].decode(errors="replace").removeprefix("images/")]
 
 
 @command

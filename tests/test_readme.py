@@ -64,8 +64,9 @@ def test_commands_are_those_that_exist(document: Path, words: list[str]) -> None
         known = set(re.findall(r'"(--[a-z-]+)"', script.read_text()))
     typed = [word.split("=")[0] for word in modern_spelling(words[2:]) if word.startswith("--")]
     assert set(typed) <= known
-    for name in re.findall(r"recipes/[\w.-]+\.yaml", " ".join(words)):
-        assert (task / name).is_file()
+    for name in re.findall(r"[\w./-]*recipes/[\w.-]+\.yaml", " ".join(words)):
+        recipe = (task / name).resolve()
+        assert recipe.is_file() and recipe.parents[1] == script.resolve().parent  # is of this task
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
