@@ -175,11 +175,12 @@ def check_codes(array: np.ndarray, codes: Sequence[int], what: str, path: Path) 
         raise UserError(f"{path}: {what} is {strange[0]:g} once, not one of {known}; is it the right file?")
 
 
-def check_names(names: Sequence[Any], what: str, path: Path) -> None:
-    """UserError unless all names are texts that are not empty."""
+def check_names(names: Sequence[Any], what: str, path: Path) -> list[str]:
+    """The names; UserError unless all are texts that are not empty."""
     strange = [place for place, name in enumerate(names) if not isinstance(name, str) or not name]
     if strange:
         raise UserError(f"{path}: {what} number {strange[0]} (from 0) is no name; is it the right file?")
+    return list(names)
 
 
 def encode_names(names: Sequence[str]) -> np.ndarray:

@@ -98,8 +98,7 @@ def _read_examples(path: Path, split: str, sides: str) -> Columns:
         chosen = [people[row] for row in rows]
         coords = np.array([example.coords for example in chosen], np.float64).reshape(-1, 2, _COORDS)
         torso = np.array([example.torsobox for example in chosen], np.float64).reshape(-1, 4)
-        names = [example.filepath for example in chosen]
-        check_names(names, "filepath", path)
+        names = check_names([example.filepath for example in chosen], "filepath", path)
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise UserError(f"{path}: examples is not as in the release ({error})") from None
     joints = coords[:, :, _ANNOTATED].transpose(0, 2, 1) - 1

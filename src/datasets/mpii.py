@@ -320,9 +320,7 @@ def _json_columns(
     path: Path,
 ) -> Columns:
     """The columns that both JSON forms have, from the keys under which they have them."""
-    names = [record.get(image) for record in records]
-    check_names(names, image, path)
-    images = encode_names(names)
+    images = encode_names(check_names([record.get(image) for record in records], image, path))
     index, person = number_pictures(images)
     return {
         "images": images,
