@@ -64,7 +64,7 @@ _OLD_VALUES = {
 }  # fmt: skip
 _VALUES_OF = ("loss", "optimizer", "dataset")  # which have such values
 _IMPLIED = {"dropLR": ["--schedule", "step"]}  # what old spellings meant beyond
-_SHORT = {"-e": "--exp", "-m": "--max-iters"}
+_SHORT = {"-e": ["--exp"], "-m": ["--max-iters"], "--cpu": ["--device", "cpu"], "-cpu": ["--device", "cpu"]}
 
 
 class _ConfigParser(configargparse.ConfigFileParser):
@@ -286,7 +286,8 @@ def modern_spelling(argv: Sequence[str]) -> list[str]:
                 rest[:1] = rest[:1] if equals else [_OLD_VALUES.get(text, text) for text in rest[:1]]
             if name == "finalPredictions" and rest and rest[0] in ("0", "1"):
                 word = word if rest.pop(0) == "1" else "--no-final-predictions"
-        words.append(_SHORT.get(word, word) + equals + value)
+        *before, word = _SHORT.get(word, [word])
+        words += [*before, word + equals + value]
     if parent is None:
         return words
     new = _peek(words).exp

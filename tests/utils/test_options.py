@@ -83,6 +83,7 @@ def test_stored_values_are_validated(tmp_path: Path) -> None:
         (["--mini_batch_count", "2"], "accumulate", 2),
         (["--optimizer_type=RMSprop"], "optimizer", "rmsprop"),
         (["-rotate", "40"], "rotate_aug", 40),
+        (["--cpu"], "device", "cpu"),
         (["--dropLR", "50", "--dropMag", ".7"], "lr_step", 50),
         (["--dropLR", "50", "--dropMag", ".7"], "lr_gamma", 0.7),
         (["--dropLR", "50"], "schedule", "step"),
