@@ -1,6 +1,6 @@
 """Learn the same with the plain formulation and with this project, and draw both beside an older code base.
 
-python -m bench.faithful --lspet DIR              15 passes, 5,010 steps each: see the README for the time
+python -m bench.faithful --lspet DIR              15 passes, 5,010 steps each: some 40 minutes of one core
 python -m bench.faithful --lspet DIR --steps 1000 --only plain
 
 DIR holds the first 2,500 people of LSPET: 2,000 to learn from, 500 to validate with. Both runs begin with the
