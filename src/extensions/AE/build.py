@@ -19,8 +19,10 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 NAME = "src.extensions.AE._compiled"
-# a product fused with a sum would round differently on some processors
-FLAGS = ("/O2",) if sys.platform == "win32" else ("-O3", "-Wall", "-ffp-contract=off")
+# A product fused with a sum would round differently on some processors. Nobody looks at errno or at traps:
+# without them square roots and comparisons become vectors, with the same results.
+_GNU_FLAGS = ("-O3", "-Wall", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
+FLAGS = ("/O2",) if sys.platform == "win32" else _GNU_FLAGS
 
 
 def fingerprint() -> str:

@@ -2,24 +2,26 @@
    rules, and the same in NumPy. Both give the same numbers, so the order of additions is one of the rules,
    and products are not to be fused with sums.
 
-   Most cells are of no interest. One pass over the heatmaps finds the largest height in each block of cells,
-   and one over the tags of a joint that somebody lacks their range; after these only the blocks are visited
-   in which something can be found. */
+   Most cells are of no interest. Maps are divided into square tiles, few of which a joint's Gaussian touches.
+   One pass over the heatmaps finds the largest height in each tile, and one over the tags of a joint that
+   somebody lacks their range; after these only the tiles are visited in which something can be found. */
 
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "declarations.h"
 
-enum { BLOCK = 128, LANES = 32 }; /* of a block so many cells are compared at once, as vectors */
+enum { SIDE = 8, TILE = SIDE * SIDE }; /* cells: few enough to leave most out, enough for vectors */
 
 /* Working memory for one picture: P people, as many peaks of a joint, J joints, L tag dimensions. */
 typedef struct {
-    int64_t blocks;
-    float *highest;            /* (J, blocks) the largest height in each block */
-    float *low_tag, *high_tag; /* (L, blocks) the range of the tags of the joint at hand */
-    float *bound;              /* (blocks,) what no cell exceeds in likeliness for the person at hand */
+    int64_t across, tiles;     /* in a row of tiles, and in all */
+    float *highest;            /* (J, tiles) the largest height in each tile */
+    float *low_tag, *high_tag; /* (L, tiles) the range of the tags of the joint at hand */
+    float *bound;              /* (tiles,) what no cell exceeds in likeliness for the person at hand */
+    float *low, *high;         /* (across * SIDE,) the range of each column in a row of tiles */
 
     int64_t peaks;       /* k of the joint at hand, the highest first */
     int64_t *peak_cell;  /* (P + 1,) */
@@ -39,43 +41,20 @@ typedef struct {
     int64_t *row_of, *column_of, *reached_from, *ahead, *row_passed, *column_passed;
 } ae_desk;
 
-/* The range of some values, infinite the wrong way round without any; what is no number does not count. */
-static void range(const float *values, int64_t size, float *low, float *high)
-{
-    float least[LANES], most[LANES];
-    int64_t k = 0;
-    for (int i = 0; i < LANES; i++) {
-        least[i] = INFINITY;
-        most[i] = -INFINITY;
-    }
-    for (; k + LANES <= size; k += LANES)
-        for (int i = 0; i < LANES; i++) {
-            float value = values[k + i];
-            least[i] = value < least[i] ? value : least[i];
-            most[i] = value > most[i] ? value : most[i];
-        }
-    for (int i = 0; k < size; i++, k++) {
-        least[i] = values[k] < least[i] ? values[k] : least[i];
-        most[i] = values[k] > most[i] ? values[k] : most[i];
-    }
-    for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; i++) {
-            least[i] = least[i + half] < least[i] ? least[i + half] : least[i];
-            most[i] = most[i + half] > most[i] ? most[i + half] : most[i];
-        }
-    *low = least[0];
-    *high = most[0];
-}
-
 static int64_t cells_of(const ae_maps *maps)
 {
     return maps->height * maps->width;
 }
 
-static int64_t block_size(const ae_maps *maps, int64_t block)
+static int64_t at_most(int64_t value, int64_t most)
 {
-    int64_t rest = cells_of(maps) - block * BLOCK;
-    return rest < BLOCK ? rest : BLOCK;
+    return value < most ? value : most;
+}
+
+/* The first cell of a tile. */
+static int64_t corner_of(const ae_maps *maps, const ae_desk *desk, int64_t tile)
+{
+    return (tile / desk->across * maps->width + tile % desk->across) * SIDE;
 }
 
 /* The tags of a joint in one dimension, (h, w). */
@@ -84,13 +63,48 @@ static const float *tags_of(const ae_maps *maps, int64_t dimension, int64_t join
     return maps->tags + (dimension * maps->joints + joint) * cells_of(maps);
 }
 
-/* Whether no cell within reach exceeds this one. */
+/* Widen the ranges of columns by a row; what is no number does not count. */
+static void widen(const float *restrict row, int64_t size, float *restrict low, float *restrict high)
+{
+    for (int64_t x = 0; x < size; x++) {
+        low[x] = row[x] < low[x] ? row[x] : low[x];
+        high[x] = row[x] > high[x] ? row[x] : high[x];
+    }
+}
+
+/* The range of a map's values in each tile, infinite the wrong way round without any. */
+static void range(const ae_maps *maps, const ae_desk *desk, const float *values, float *low, float *high)
+{
+    for (int64_t top = 0; top < maps->height; top += SIDE, low += desk->across, high += desk->across) {
+        for (int64_t x = 0; x < desk->across * SIDE; x++) {
+            desk->low[x] = INFINITY;
+            desk->high[x] = -INFINITY;
+        }
+        for (int64_t y = top; y < at_most(top + SIDE, maps->height); y++)
+            widen(values + y * maps->width, maps->width, desk->low, desk->high);
+        for (int64_t tile = 0; tile < desk->across; tile++) {
+            const float *lows = desk->low + tile * SIDE, *highs = desk->high + tile * SIDE;
+            float least = lows[0], most = highs[0];
+            for (int i = 1; i < SIDE; i++) {
+                least = lows[i] < least ? lows[i] : least;
+                most = highs[i] > most ? highs[i] : most;
+            }
+            low[tile] = least;
+            high[tile] = most;
+        }
+    }
+}
+
+/* Whether no cell within reach exceeds this one. The next ones rule out most. */
 static int is_peak(const ae_maps *maps, const float *heights, int64_t cell, int64_t reach)
 {
     int64_t x = cell % maps->width, y = cell / maps->width;
     int64_t left = x > reach ? x - reach : 0, top = y > reach ? y - reach : 0;
     int64_t right = x + reach < maps->width ? x + reach : maps->width - 1;
     int64_t bottom = y + reach < maps->height ? y + reach : maps->height - 1;
+    if ((x < right && heights[cell + 1] > heights[cell]) ||
+        (y < bottom && heights[cell + maps->width] > heights[cell]))
+        return 0;
     for (int64_t row = top; row <= bottom; row++)
         for (int64_t column = left; column <= right; column++)
             if (!(heights[cell] >= heights[row * maps->width + column]))
@@ -108,11 +122,15 @@ static int is_finite(const ae_maps *maps, int64_t joint, int64_t cell)
     return 1;
 }
 
-/* Put a peak where its height belongs, after those that are as high; the lowest of too many falls off. */
+/* Put a peak where it belongs: the highest first, of equals the one read first. The last of too many falls
+   off. */
 static void keep_peak(ae_desk *desk, int64_t most, int64_t cell, double height)
 {
     int64_t place = desk->peaks;
-    for (; place > 0 && desk->peak_height[place - 1] < height; place--) {
+    for (; place > 0; place--) {
+        double before = desk->peak_height[place - 1];
+        if (before > height || (before == height && desk->peak_cell[place - 1] < cell))
+            break;
         desk->peak_height[place] = desk->peak_height[place - 1];
         desk->peak_cell[place] = desk->peak_cell[place - 1];
     }
@@ -126,14 +144,17 @@ static void find_peaks(const ae_maps *maps, const ae_rules *rules, int64_t joint
 {
     const float *heights = maps->heatmaps + joint * cells_of(maps);
     desk->peaks = 0;
-    for (int64_t block = 0; block < desk->blocks; block++) {
-        if (!(desk->highest[joint * desk->blocks + block] > rules->threshold))
+    for (int64_t tile = 0; tile < desk->tiles; tile++) {
+        if (!(desk->highest[joint * desk->tiles + tile] > rules->threshold))
             continue;
-        int64_t first = block * BLOCK, end = first + block_size(maps, block);
-        for (int64_t cell = first; cell < end; cell++)
-            if (heights[cell] > rules->threshold && is_peak(maps, heights, cell, rules->reach) &&
-                is_finite(maps, joint, cell))
-                keep_peak(desk, rules->people, cell, heights[cell]);
+        int64_t first = corner_of(maps, desk, tile), rows, columns;
+        rows = at_most(SIDE, maps->height - first / maps->width);
+        columns = at_most(SIDE, maps->width - first % maps->width);
+        for (int64_t row = 0; row < rows; row++, first += maps->width)
+            for (int64_t cell = first; cell < first + columns; cell++)
+                if (heights[cell] > rules->threshold && is_peak(maps, heights, cell, rules->reach) &&
+                    is_finite(maps, joint, cell))
+                    keep_peak(desk, rules->people, cell, heights[cell]);
     }
 }
 
@@ -262,64 +283,95 @@ static float whole(float square)
     return distance < coarse ? rounded : distance;
 }
 
-/* The heights of some cells less their rounded distances from a person's tag (L,). */
-static void likeliness(const ae_maps *maps, int64_t joint, int64_t first, int64_t size, const double *tag,
-                       float *values)
+/* Copy a tile of a map; cells beyond its edge are no numbers. */
+static void read_tile(const ae_maps *maps, const ae_desk *desk, const float *values, int64_t tile,
+                      float *copy)
 {
-    const float *heights = maps->heatmaps + joint * cells_of(maps) + first;
-    float square[BLOCK] = {0};
+    int64_t left = tile % desk->across * SIDE, top = tile / desk->across * SIDE;
+    int64_t rows = at_most(SIDE, maps->height - top), columns = at_most(SIDE, maps->width - left);
+    for (int64_t k = 0; k < TILE && (rows < SIDE || columns < SIDE); k++)
+        copy[k] = NAN;
+    values += top * maps->width + left;
+    for (int64_t y = 0; y < rows; y++)
+        if (columns == SIDE) /* a length that the compiler knows */
+            memcpy(copy + y * SIDE, values + y * maps->width, SIDE * sizeof(float));
+        else
+            memcpy(copy + y * SIDE, values + y * maps->width, (size_t)columns * sizeof(float));
+}
+
+/* The heights of the cells of a tile less their rounded distances from a person's tag (L,). */
+static void likeliness(const ae_maps *maps, const ae_desk *desk, int64_t joint, int64_t tile,
+                       const double *tag, float *values)
+{
+    float square[TILE] = {0}, tags[TILE], heights[TILE];
     for (int64_t l = 0; l < maps->dimensions; l++) {
-        const float *tags = tags_of(maps, l, joint) + first, own = (float)tag[l];
-        for (int64_t k = 0; k < size; k++)
+        const float own = (float)tag[l];
+        read_tile(maps, desk, tags_of(maps, l, joint), tile, tags);
+        for (int k = 0; k < TILE; k++)
             square[k] += (tags[k] - own) * (tags[k] - own);
     }
-    for (int64_t k = 0; k < size; k++)
+    read_tile(maps, desk, maps->heatmaps + joint * cells_of(maps), tile, heights);
+    for (int k = 0; k < TILE; k++)
         values[k] = heights[k] - whole(square[k]);
 }
 
-/* Bound what the cells of each block have in likeliness: by the highest, had it the nearest tag. Each step of
+/* Bound what the cells of each tile have in likeliness: by the highest, had it the nearest tag. Each step of
    that sum is monotonic, with its rounding. */
 static void bound_likeliness(const ae_maps *maps, int64_t joint, const double *tag, ae_desk *desk)
 {
-    int64_t blocks = desk->blocks;
-    const float *highest = desk->highest + joint * blocks;
+    int64_t tiles = desk->tiles;
+    const float *highest = desk->highest + joint * tiles;
     float *restrict bound = desk->bound;
-    for (int64_t block = 0; block < blocks; block++)
-        bound[block] = 0;
+    for (int64_t tile = 0; tile < tiles; tile++)
+        bound[tile] = 0;
     for (int64_t l = 0; l < maps->dimensions; l++) {
-        const float *low = desk->low_tag + l * blocks, *high = desk->high_tag + l * blocks;
+        const float *low = desk->low_tag + l * tiles, *high = desk->high_tag + l * tiles;
         const float own = (float)tag[l];
-        for (int64_t block = 0; block < blocks; block++) {
-            float below = low[block] - own, above = own - high[block], away = below > above ? below : above;
+        for (int64_t tile = 0; tile < tiles; tile++) {
+            float below = low[tile] - own, above = own - high[tile], away = below > above ? below : above;
             away = away > 0 ? away : 0;
-            bound[block] += away * away;
+            bound[tile] += away * away;
         }
     }
-    for (int64_t block = 0; block < blocks; block++)
-        bound[block] = highest[block] - whole(bound[block]);
+    for (int64_t tile = 0; tile < tiles; tile++)
+        bound[tile] = highest[tile] - whole(bound[tile]);
+}
+
+/* Look in a tile for a cell that is likelier than the best one, or as likely and read before it. */
+static void look_in(const ae_maps *maps, const ae_desk *desk, int64_t joint, int64_t tile, const double *tag,
+                    float *best, int64_t *found)
+{
+    float values[TILE], most = -INFINITY;
+    likeliness(maps, desk, joint, tile, tag, values);
+    for (int k = 0; k < TILE; k++)
+        most = values[k] > most ? values[k] : most;
+    if (!(most >= *best))
+        return;
+    for (int k = 0; k < TILE; k++) {
+        int64_t cell = corner_of(maps, desk, tile) + k / SIDE * maps->width + k % SIDE;
+        if (values[k] == most && (most > *best || cell < *found)) {
+            *best = most;
+            *found = cell;
+        }
+    }
 }
 
 /* The likeliest cell for a joint of a person, the first of equals; -1 if its height is not positive. */
 static int64_t likeliest_cell(const ae_maps *maps, int64_t joint, const double *tag, ae_desk *desk)
 {
-    float best = -INFINITY, enough = -INFINITY, values[BLOCK];
+    float best = -INFINITY, most = -INFINITY;
     int64_t found = -1, promising = 0;
     bound_likeliness(maps, joint, tag, desk);
-    for (int64_t block = 1; block < desk->blocks; block++)
-        promising = desk->bound[block] > desk->bound[promising] ? block : promising;
-    likeliness(maps, joint, promising * BLOCK, block_size(maps, promising), tag, values);
-    for (int64_t k = 0; k < block_size(maps, promising); k++)
-        enough = values[k] > enough ? values[k] : enough;
-    for (int64_t block = 0; block < desk->blocks; block++) {
-        if (!(desk->bound[block] >= enough && desk->bound[block] > best))
-            continue;
-        int64_t first = block * BLOCK, size = block_size(maps, block);
-        likeliness(maps, joint, first, size, tag, values);
-        for (int64_t k = 0; k < size; k++)
-            if (values[k] > best) {
-                best = values[k];
-                found = first + k;
-            }
+    for (int64_t tile = 0; tile < desk->tiles; tile++)
+        if (desk->bound[tile] > most) {
+            most = desk->bound[tile];
+            promising = tile;
+        }
+    look_in(maps, desk, joint, promising, tag, &best, &found);
+    for (int64_t tile = 0; tile < desk->tiles; tile++) {
+        float bound = desk->bound[tile];
+        if (bound > best || (bound == best && corner_of(maps, desk, tile) < found))
+            look_in(maps, desk, joint, tile, tag, &best, &found);
     }
     return found >= 0 && maps->heatmaps[joint * cells_of(maps) + found] > 0 ? found : -1;
 }
@@ -338,9 +390,9 @@ static void refine(const ae_maps *maps, ae_desk *desk)
     for (int64_t joint = 0; joint < maps->joints; joint++) {
         if (!is_lacking(maps, joint, desk))
             continue;
-        for (int64_t i = 0; i < maps->dimensions * desk->blocks; i++) {
-            const float *tags = tags_of(maps, i / desk->blocks, joint) + i % desk->blocks * BLOCK;
-            range(tags, block_size(maps, i % desk->blocks), desk->low_tag + i, desk->high_tag + i);
+        for (int64_t l = 0; l < maps->dimensions; l++) {
+            int64_t first = l * desk->tiles;
+            range(maps, desk, tags_of(maps, l, joint), desk->low_tag + first, desk->high_tag + first);
         }
         for (int64_t person = 0; person < desk->people; person++) {
             int64_t *cell = desk->cell + person * maps->joints + joint;
@@ -387,10 +439,10 @@ static void place_joint(const ae_maps *maps, int64_t joint, int64_t cell, float 
 
 static void find_people(const ae_maps *maps, const ae_rules *rules, ae_desk *desk)
 {
-    for (int64_t i = 0; i < maps->joints * desk->blocks; i++) {
-        const float *heights = maps->heatmaps + i / desk->blocks * cells_of(maps) + i % desk->blocks * BLOCK;
-        float lowest;
-        range(heights, block_size(maps, i % desk->blocks), &lowest, desk->highest + i);
+    float *lowest = desk->bound; /* of no interest */
+    for (int64_t joint = 0; joint < maps->joints; joint++) {
+        const float *heights = maps->heatmaps + joint * cells_of(maps);
+        range(maps, desk, heights, lowest, desk->highest + joint * desk->tiles);
     }
     for (int64_t i = 0; i < maps->joints; i++) {
         int64_t joint = rules->order[i];
@@ -405,10 +457,12 @@ static void find_people(const ae_maps *maps, const ae_rules *rules, ae_desk *des
 int64_t ae_group(const ae_maps *maps, const ae_rules *rules, float *points, float *scores,
                  float *person_scores)
 {
-    ae_desk desk = {.blocks = (cells_of(maps) + BLOCK - 1) / BLOCK};
+    int64_t across = (maps->width + SIDE - 1) / SIDE, down = (maps->height + SIDE - 1) / SIDE;
+    ae_desk desk = {.across = across, .tiles = across * down};
     int64_t joints = maps->joints, most = rules->people + 1; /* one to spare */
-    int64_t tags = most * maps->dimensions, ranges = maps->dimensions * desk.blocks, status = -AE_NO_MEMORY;
-    float *floats = malloc((size_t)((joints + 1) * desk.blocks + 2 * ranges) * sizeof(float));
+    int64_t tags = most * maps->dimensions, ranges = maps->dimensions * desk.tiles, status = -AE_NO_MEMORY;
+    int64_t strip = across * SIDE, of_tiles = (joints + 1) * desk.tiles + 2 * ranges;
+    float *floats = malloc((size_t)(of_tiles + 2 * strip) * sizeof(float));
     double *doubles = malloc((size_t)(most * (4 + 2 * most) + 2 * tags) * sizeof(double));
     int64_t *numbers = malloc((size_t)(most * (9 + joints)) * sizeof(int64_t));
     if (floats && doubles && numbers) {
@@ -420,9 +474,11 @@ int64_t ae_group(const ae_maps *maps, const ae_rules *rules, float *points, floa
         for (int i = 0; i < 9; i++)
             *lists[i] = numbers + i * most;
         desk.highest = floats;
-        desk.low_tag = desk.highest + joints * desk.blocks;
+        desk.low_tag = desk.highest + joints * desk.tiles;
         desk.high_tag = desk.low_tag + ranges;
         desk.bound = desk.high_tag + ranges;
+        desk.low = desk.bound + desk.tiles;
+        desk.high = desk.low + strip;
         desk.distance = doubles + 4 * most;
         desk.cost = desk.distance + most * most;
         desk.tag_total = desk.cost + most * most;
