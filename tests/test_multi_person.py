@@ -590,7 +590,10 @@ def test_a_split_without_pictures_is_not_scored(tmp_path: Path, capsys: pytest.C
     assert not (folder / "results.json").exists()
 
 
-@pytest.mark.parametrize(("content", "message"), [("11\n99\n", "such as 99"), ("eleven\n", "one picture id")])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("11\n99\n", "such as 99"), ("eleven\n", "one picture id"), ("\n", "is empty")],
+)
 def test_lists_of_pictures_that_are_none(
     coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, message: str
 ) -> None:

@@ -176,6 +176,8 @@ def _held_out(list_path: Path, record: SceneAnnotations, path: Path) -> np.ndarr
         wanted = np.array([int(line) for line in load_lines(list_path)], np.int64)
     except (ValueError, OverflowError):
         raise UserError(f"{list_path} must hold one picture id, a whole number, a line") from None
+    if not len(wanted):
+        raise UserError(f"{list_path} is empty; it must hold the ids of pictures, one a line")
     unknown = wanted[~np.isin(wanted, record.image_id)]
     if len(unknown):
         raise UserError(

@@ -34,6 +34,9 @@ from src.evaluation.grouping import Grouping, People, group
 from src.utils.device import autocast
 
 
+LARGEST_SIDE = 16384  # pixels of an input: OpenCV draws no picture of twice that side
+
+
 @dataclass(frozen=True)
 class Search:
     """How pictures are searched.
@@ -76,12 +79,14 @@ class Search:
 def sides_of(input_res: int, multiple: int, scales: Sequence[float]) -> tuple[int, ...]:
     """`scales` times `input_res` pixels, rounded up to multiples of `multiple`, the largest first.
 
-    Raises UserError for scales that are no positive numbers.
+    Raises UserError for scales that are no positive numbers, and for one beyond all pictures.
     """
     if not scales or not all(0 < scale < math.inf for scale in scales):
         raise UserError(f"scales are positive numbers, such as 2 1 0.5, not {' '.join(map(str, scales))}")
     falling = sorted(scales, reverse=True)
-    return tuple(math.ceil(round(input_res * scale / multiple, 6)) * multiple for scale in falling)
+    if input_res * falling[0] > LARGEST_SIDE:
+        raise UserError(f"a scale of {falling[0]:g} times {input_res} pixels is more than {LARGEST_SIDE:,}")
+    return tuple(max(1, math.ceil(round(input_res * scale / multiple, 6))) * multiple for scale in falling)
 
 
 class SceneViews(Scenes):

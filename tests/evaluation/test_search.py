@@ -64,6 +64,7 @@ def test_sides_are_rounded_up_and_fall():
     assert Search.of(PAIR, 500, 64, (0.25, 4)).sides == (2048, 128)
     assert Search.of(PAIR, 448, 64, (1.1,)).sides == (512,)
     assert Search.of(PAIR, 640, 64, (0.1,)).sides == (64,), "64.00000000000001 is no more than 64"
+    assert Search.of(PAIR, 512, 64, (1e-9,)).sides == (64,)
     assert Search.of(PAIR, 512, 64, flip_test=False).flip_order is None
     assert Search.of(PAIR, 512, 64, max_people=3).grouping.max_people == 3
 
@@ -72,6 +73,12 @@ def test_sides_are_rounded_up_and_fall():
 def test_scales_that_are_none(scales):
     with pytest.raises(UserError, match="scales are positive numbers"):
         Search.of(PAIR, 512, 64, scales)
+
+
+def test_a_scale_beyond_all_pictures_is_refused():
+    assert Search.of(PAIR, 512, 64, (32,)).sides == (16384,)
+    with pytest.raises(UserError, match=r"a scale of 1e\+09 times 512 pixels is more than 16,384"):
+        Search.of(PAIR, 512, 64, (1, 1e9))
 
 
 class Lines(nn.Module):
