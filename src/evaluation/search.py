@@ -33,7 +33,6 @@ from src.evaluation.decode import flip_average
 from src.evaluation.grouping import Grouping, People, group
 from src.utils.device import autocast
 
-
 LARGEST_SIDE = 16384  # pixels of an input: OpenCV draws no picture of twice that side
 
 
