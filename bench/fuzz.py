@@ -11,7 +11,6 @@ one after the other, and each is told, and written with --json, when it is throu
 
 import json
 import multiprocessing
-import os
 import random
 import re
 import resource
@@ -31,6 +30,7 @@ from typing import NamedTuple
 
 from src.datasets import readers
 from src.datasets.coco import detected_people, read_scenes
+from src.datasets.workers import cores
 from src.errors import UserError
 from src.utils.command import CommandParser, command
 from src.utils.files import writable_folder, write_json
@@ -335,7 +335,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     chunks = [Chunk(name, some, args.seed) for name in names for some in numbers]
     ends: dict[str, Counter[str]] = {}
     wrong: list[str] = []
-    with ThreadPoolExecutor(os.cpu_count()) as threads, Progress("chunks", len(chunks)) as progress:
+    with ThreadPoolExecutor(cores()) as threads, Progress("chunks", len(chunks)) as progress:
         outcomes = threads.map(run, chunks)
         for name in names:
             counted, failures = Counter[str](), list[str]()

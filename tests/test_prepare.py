@@ -235,6 +235,15 @@ def test_clips_are_cut_once(tmp_path: Path, main: Main, capsys: pytest.CaptureFi
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == made
 
 
+def test_what_a_kill_left_of_clips_is_cleared(tmp_path: Path, main: Main) -> None:
+    make_penn(tmp_path)
+    cut = tmp_path / "penn_action_cropped"
+    (cut / ".labels.0.part").mkdir(parents=True)
+    (cut / ".valid_ind.txt.0.part").write_text("1")
+    main(["penn", "--data-dir", str(tmp_path)])
+    assert (cut / "valid_ind.txt").is_file() and not list(cut.rglob("*.part"))
+
+
 def test_clips_are_checked(tmp_path: Path, main: Main, check: Check) -> None:
     make_penn(tmp_path)
     status, output = check("penn", tmp_path)

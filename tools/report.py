@@ -60,7 +60,9 @@ def get_options(argv: Sequence[str]) -> argparse.Namespace:
         "--pictures", type=positive, default=6, metavar="N", help="of the best, of typical and of the worst"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps …")
-    parser.add_argument("--workers", type=count, default=2, help="processes that prepare data; 0 for none")
+    parser.add_argument(
+        "--workers", type=count, default=2, help="processes that prepare data, one a core at most; 0: none"
+    )
     options = parser.parse_strictly(argv)
     if options.out is None and len(options.runs) > 1:
         raise UserError("--out says where the report about several runs goes, such as --out report.html")

@@ -9,7 +9,6 @@ finds that window, and what follows from it, in the labels; `crop_clips` cuts th
 already have a window that is the whole frame, so they are read alike.
 """
 
-import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from src.datasets.files import check_codes, check_shape, load_lines, load_mat, s
 from src.datasets.images import read_image
 from src.datasets.release import Release
 from src.datasets.skeletons import PENN as SKELETON
+from src.datasets.workers import cores
 from src.errors import UserError
 from src.utils.files import appearing, writable_folder, write_text
 from src.utils.progress import Progress
@@ -254,10 +254,10 @@ def crop_clips(data_dir: Path) -> str:
         raise PENN.missing(data_dir, [str(frames.relative_to(data_dir))])
     made = writable_folder(target / "frames")
     for left in (*target.glob(".*.part"), *made.glob(".*.part")):  # by a call that was killed
-        shutil.rmtree(left)
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
     ahead = [clip for clip in clips if not (made / clip.name).is_dir()]
     with (
-        ThreadPoolExecutor(os.cpu_count()) as threads,
+        ThreadPoolExecutor(cores()) as threads,
         Progress("clips", len(clips), len(clips) - len(ahead)) as progress,
     ):
         for _ in threads.map(lambda clip: _crop_clip(clip, frames / clip.name, made / clip.name), ahead):
