@@ -130,7 +130,7 @@ def test_a_file_is_no_data_folder(lspet: Path, tmp_path: Path, capsys: pytest.Ca
 
 def test_boxes_outside_the_picture_work(lspet: Path, tmp_path: Path) -> None:
     change_joints(lambda joints: joints + np.array([1e6, 1e6, 0])[:, None])(lspet)
-    train_on(lspet, tmp_path)
+    train_on(lspet, tmp_path, "--amp", "none")  # all crops are black: normalising that in bf16 overflows
 
 
 def _grey(path: Path) -> None:

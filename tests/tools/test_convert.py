@@ -256,8 +256,8 @@ def test_answers_of_the_old_code_are_compared(
     fixture, expected = weights.load(name)
     answers = str(shared_fixtures / f"{name}.npz")
     status, said, _ = run(weights.state_dict(fixture), "--check", answers, *further)
-    assert status == 0 and re.search(
-        rf"check passed: {name}.npz, {len(expected)} stages: largest difference \S+e-0[67]", said
+    assert status == 0 and re.search(  # none at all on processors such as that which gave the answers
+        rf"check passed: {name}.npz, {len(expected)} stages: largest difference (0|\S+e-0[678]) of", said
     )
 
 
