@@ -1,10 +1,10 @@
 """Find people in pictures, videos and cameras with a trained network; draw them, and write their joints down.
 
-    python tools/predict.py picture.jpg --out found                         with the network that ships
     python tools/predict.py best.pth picture.jpg holiday/ walk.mp4 --out found
     python tools/predict.py best.pth picture.jpg --box 40 10 120 300 --out found
     python tools/predict.py best.onnx 0 --show --out found          a camera; needs no PyTorch
     find . -name '*.png' | python tools/predict.py best.pth - --out found
+    python tools/predict.py picture.jpg --out found       the network in hgpose/pretrained, if there is one
 
 A network for one person looks at the whole picture, unless --box, --detections or a detector of torchvision
 whose weights are on this machine say where people are; a network of associative embedding finds everybody.
