@@ -59,9 +59,8 @@ _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 class Exported:
     """An exported network (`src.inference.runner`)."""
 
-    calls = (
-        1  # onnxruntime's threads are those of the session, and a free one does what others have not begun
-    )
+    # onnxruntime's threads are those of the session, and a free one does what others have not begun
+    calls = 1
 
     def __init__(self, path: str | Path, device: str = "auto", amp: str = "none") -> None:
         """Raises UserError as `src.pose.load` does."""

@@ -137,6 +137,6 @@ def test_the_same_is_learnt(amp: str, checkpointing: bool) -> None:
     plain, other = curve("none", "none", False), curve(amp, "always", checkpointing)
     fallen = plain[0] - plain[-1]
     assert fallen > 0.5  # it learns
-    # sums in another order, or 8 bits of mantissa in bf16, lead apart within a run, by little: which of the two
+    # sums in another order, or 8 bits of mantissa in bf16, lead apart within a run, by little; which of them
     # hardly matters, since Adam's first steps make the last bit of a gradient near 0 as large as any
     assert (plain - other).abs().mean() < 0.03 * fallen
