@@ -72,7 +72,8 @@ def _at_once(model: pose.Model, crops: np.ndarray, batch: int) -> None:
     """The joints in crops as a video has them seen: a batch divided among calls at once."""
     runner = model.runner
     calls = min(runner.calls, batch)
-    parts = np.split(crops, range(-(-batch // calls), len(crops), -(-batch // calls)))
+    size = -(-batch // calls)
+    parts = np.split(crops, range(size, len(crops), size))
     look = partial(runner.joints, flip_test=False)
     deque(side_by_side(look, parts, calls, partial(runner.share, calls)), maxlen=0)
     runner.share(1)

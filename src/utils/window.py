@@ -14,9 +14,8 @@ _ENDS = (ord("q"), 27)  # q and Escape
 _TITLE = "predict: q ends, any key goes on"
 _MOST = 1280, 800  # pixels that it takes of a screen, whose size OpenCV does not tell
 
-os.environ.setdefault(
-    "QT_LOGGING_RULES", "default.warning=false"
-)  # Qt misses fonts, which nothing here needs
+# Qt misses fonts, which nothing here needs
+os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
 
 
 class Window:
