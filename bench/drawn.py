@@ -131,7 +131,7 @@ def score(checkpoint: Path, lspet: Path, device: torch.device) -> Scores:
     skeleton = Skeleton.from_dict(loaded.skeleton)
     _, people = photographs(lspet, skeleton)
     crops = PersonCrops(people, loaded.input_res)
-    batches = readable(load(crops, in_order(len(people), 50), 0, device), False, [])
+    batches = readable(load(crops, in_order(len(people), 50), 0, device), lambda: False, [])
     found = predict(loaded.network, batches, device)
     return scores_of(found, Truth.beside(found, people), loaded.input_res // loaded.network.stride)
 
@@ -328,7 +328,7 @@ def rate(people: PersonCrops, processes: int, seconds: float) -> float:
     """People a second that so many workers deliver to a process that does nothing with them."""
     batch = 16
     loader = load(people, Stream(len(people), batch, seed=0), processes, torch.device("cpu"))
-    batches = readable(loader, False, [])
+    batches = readable(loader, lambda: False, [])
     for _ in range(4 * processes):
         next(batches)
     done, start = 0, time.perf_counter()

@@ -120,7 +120,7 @@ class Training:
     def seconds(self, workers: int) -> float:
         """Seconds of an iteration, once the queues of the workers are filled."""
         stream = Stream(len(self.crops), BATCH, seed=0)
-        batches = readable(load(self.crops, stream, workers, torch.device("cpu")), False, [])
+        batches = readable(load(self.crops, stream, workers, torch.device("cpu")), lambda: False, [])
         for _ in range(self.WARM):
             self.step(next(batches))
         start = time.perf_counter()

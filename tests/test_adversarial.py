@@ -140,7 +140,7 @@ def game(task: str, *argv: str) -> Game:
         Adversary(supervision, network, objective, options),
         (HeatmapAccuracy if single else PeakAccuracy)(skeleton, CPU),
         Namespace(position=Namespace(step=0), totals=Totals(CPU)),
-        next(readable(load(samples, in_order(4, 4), 0, CPU), False, [])),
+        next(readable(load(samples, in_order(4, 4), 0, CPU), lambda: False, [])),
     )
 
 

@@ -345,22 +345,28 @@ def cut_after_an_epoch(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     monkeypatch.setattr(Experiment, "log_epoch", log_and_cut)
 
 
+@pytest.mark.parametrize("asked", [[], ["--skip-bad-images"]])
 def test_a_picture_that_breaks_in_training_is_left_out(
-    own_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    own_coco: Path,
+    tmp_path: Path,
+    asked: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     broken = own_coco / "images/train2017/000000000011.jpg"
     cut_after_an_epoch(monkeypatch, broken)
-    folder = train(tmp_path, own_coco, "--exp", "x", "--epochs", 3, "--skip-bad-images")
+    folder = train(tmp_path, own_coco, "--exp", "x", "--epochs", 3, *asked)
     said = capsys.readouterr().err
     assert f"coco train: 1 picture left out, as pictures cannot be read; the first: picture {broken}" in said
     assert [row["step"] for row in rows(folder / "log.csv")] == ["3", "6", "9"]
 
 
-def test_without_leave_a_broken_picture_ends_the_run_and_nothing_is_lost(
+def test_a_broken_picture_ends_the_run_where_asked_and_nothing_is_lost(
     own_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cut_after_an_epoch(monkeypatch, own_coco / "images/train2017/000000000011.jpg")
-    said = mistake(capsys, train, tmp_path, own_coco, "--exp", "x", "--epochs", 3)
+    options = ["--exp", "x", "--epochs", 3, "--no-skip-bad-images"]
+    said = mistake(capsys, train, tmp_path, own_coco, *options)
     assert "000000000011.jpg is cut short" in said and "--skip-bad-images leaves such pictures out" in said
     assert state(tmp_path / "hgpose-ae/x")["position"]["epoch"] == 1
 

@@ -5,7 +5,7 @@ The device makes floats, colours and targets of them (src/datasets/targets.py).
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -251,15 +251,15 @@ def _unpack(parcel: Batch) -> Batch:
     return {key: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for key, v in parcel.items()}
 
 
-def readable(loader: DataLoader, skip_bad_images: bool, left_out: list[str]) -> Iterator[Batch]:
+def readable(loader: DataLoader, skip_bad_images: Callable[[], bool], left_out: list[str]) -> Iterator[Batch]:
     """The batches of a loader without those that hold no picture, whose people the next one takes over.
 
     The message of each picture that cannot be read is added to `left_out`. Raises UserError with the first
-    one unless `skip_bad_images`, and if none can be read in a whole pass.
+    one unless `skip_bad_images`, which is asked each time, and if none can be read in a whole pass.
     """
     taken = 0
     for batch in served(loader):
-        if batch["bad"] and not skip_bad_images:
+        if batch["bad"] and not skip_bad_images():
             raise UserError(f"{batch['bad'][0]}; --skip-bad-images leaves such pictures out")
         left_out += batch["bad"]
         taken += batch["taken"]

@@ -695,8 +695,9 @@ def add_data_options(parser: Parser, datasets: Sequence[str], several: bool = Fa
     )  # fmt: skip
     data.add_argument("--valid-share", type=share, default=0.2, help="share held out where there is no split")
     data.add_argument(
-        "--skip-bad-images", action=BooleanOptionalAction, default=False,
-        help="leave out pictures that cannot be read, and count them",
+        "--skip-bad-images", action=BooleanOptionalAction, default=None,
+        help="leave out pictures that cannot be read, and count them; none: in training those that break after"
+        " the first epoch",
     )  # fmt: skip
 
 

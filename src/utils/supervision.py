@@ -150,7 +150,7 @@ def validated(
     one = torch.ones((), device=run.device)
     keys = in_order(len(samples), options.batch_size, options.valid_iters)
     loader = load(samples, distributed.Shares(keys, options.batch_size), options.workers, run.device)
-    for number, batch in enumerate(readable(loader, options.skip_bad_images, left_out)):
+    for number, batch in enumerate(readable(loader, run.skips_bad_images, left_out)):
         if run.stop.came:
             break
         batch = supervision.rendered(supervision.objective.supervised(to_device(batch, run.device)))
@@ -185,7 +185,7 @@ def validation_batches(
     wanted = options.valid_iters if batches is None else batches
     loader = load(samples, in_order(len(samples), options.batch_size, wanted), options.workers, device)
     left_out, found = list[str](), False
-    for batch in readable(loader, options.skip_bad_images, left_out):
+    for batch in readable(loader, lambda: bool(options.skip_bad_images), left_out):
         found = True
         yield batch
     if left_out and not found:

@@ -222,6 +222,13 @@ class Run:
             if not all(bool(weight.isfinite().all()) for weight in network.parameters()):
                 raise _went_wrong("a weight is not finite", self.position.step)
 
+    def skips_bad_images(self) -> bool:
+        """Whether pictures that cannot be read are left out now. One that breaks later does not end a run of
+        days: what the first epoch and its validation did not meet is left out, unless options say otherwise.
+        """
+        asked: bool | None = self.options.skip_bad_images
+        return self.position.epoch > 0 if asked is None else asked
+
     @property
     def end(self) -> str:
         """The option that has ended the run, "" while it goes on."""
@@ -400,7 +407,7 @@ def _batches(run: Run, samples: Samples) -> Iterator[Batch]:
     stream = samples.stream(options.batch_size, options.seed, run.position.seen)
     shares = distributed.Shares(stream, options.batch_size)
     loader = load(samples, shares, options.workers, run.device)
-    batches = readable(loader, options.skip_bad_images, run.left_out)
+    batches = readable(loader, run.skips_bad_images, run.left_out)
     return in_step(batches, own_share(options.batch_size)) if processes() > 1 else batches
 
 

@@ -114,16 +114,16 @@ def test_bad_pictures_stop_or_are_left_out() -> None:
     crops = PersonCrops(Dots(), 64)
     loader = load(crops, in_order(4, 4), workers=0, device=torch.device("cpu"))
     with pytest.raises(UserError, match=r"cut short.*--skip-bad-images"):
-        list(readable(loader, skip_bad_images=False, left_out=[]))
+        list(readable(loader, lambda: False, []))
     left_out: list[str] = []
-    (batch,) = readable(loader, True, left_out)
+    (batch,) = readable(loader, lambda: True, left_out)
     assert batch["row"].tolist() == [0, 1, 2] and left_out == ["picture 3.jpg is cut short"]
 
 
 def test_batches_without_any_picture_are_passed_over() -> None:
     left_out: list[str] = []
     loader = load(PersonCrops(Dots(), 64), in_order(5, 1), workers=0, device=torch.device("cpu"))
-    rows = [batch["row"].tolist() for batch in readable(loader, True, left_out)]
+    rows = [batch["row"].tolist() for batch in readable(loader, lambda: True, left_out)]
     assert rows == [[0], [1], [2], [4]] and len(left_out) == 1
 
 
@@ -131,7 +131,7 @@ def test_batches_without_any_picture_are_passed_over() -> None:
 def test_no_picture_at_all_is_an_error_even_when_skipping(batches: object) -> None:
     loader = load(PersonCrops(Dots(1, broken=0), 64), batches, workers=0, device=torch.device("cpu"))
     with pytest.raises(UserError, match="none of the pictures can be read: picture 3"):
-        list(readable(loader, True, []))
+        list(readable(loader, lambda: True, []))
 
 
 @pytest.mark.filterwarnings("error")
@@ -219,7 +219,7 @@ def test_workers_of_every_kind_give_the_same_and_share_the_record(tmp_path: Path
     expected = list(load(crops, batches[:4], workers=0, device=torch.device("cpu")))
     loader = load(crops, batches, workers=2, device=torch.device("cpu"))
     loader.multiprocessing_context = context
-    source = readable(loader, skip_bad_images=False, left_out=[])
+    source = readable(loader, lambda: False, [])
     for batch in expected:
         same_tensors(next(source), batch)
     people.joints[:] += 7

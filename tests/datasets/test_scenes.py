@@ -282,9 +282,9 @@ def test_pictures_that_are_missing_or_broken_are_left_out(record: SceneAnnotatio
     record.path(4).write_bytes(record.path(4).read_bytes()[:200])
     loader = load(Scenes(record, RES), in_order(len(record), 4), workers, torch.device("cpu"))
     with pytest.raises(UserError, match=r"000000000012\.jpg is missing; --skip-bad-images leaves"):
-        list(readable(loader, skip_bad_images=False, left_out=[]))
+        list(readable(loader, lambda: False, []))
     left_out: list[str] = []
-    batches = list(readable(loader, True, left_out))
+    batches = list(readable(loader, lambda: True, left_out))
     assert [row for batch in batches for row in batch["row"].tolist()] == [0, 2, 3, 5, 6, 7]
     assert len(left_out) == 2 and "cut short" in left_out[1]
     assert batches[0]["image"].dtype == torch.uint8 and batches[0]["joints"].shape == (3, 30, 17, 2)

@@ -116,7 +116,7 @@ def test_pictures_go_through_the_loader_in_batches():
     people = SynthScenes("valid", 3, PAIR, 96)
     search = Search.of(PAIR, 64, 16, (1.5, 1), threshold=0.3)
     loader = load(SceneViews(people, search.sides), in_order(3, 2), 0, DEVICE)
-    found = dict(find_all(Eyes(), readable(loader, False, []), search, DEVICE))
+    found = dict(find_all(Eyes(), readable(loader, lambda: False, []), search, DEVICE))
     assert list(found) == [0, 1, 2]
     for row, together in found.items():
         alone = find_people(Eyes(), people.scene(row).read(1).pixels, search)
