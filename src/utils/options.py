@@ -686,7 +686,8 @@ def add_data_options(parser: Parser, datasets: Sequence[str], several: bool = Fa
         "--synth-poses", type=one_of(["all", "upright", "acrobatic"]), default="all", nargs="+",
         action=_OneOrMore, metavar="SET",
         help="all; upright: only those who stand, walk or run, seen from the front; learnt sooner; acrobatic:"
-        " more of those who jump, lie, or stand on their hands; of several sets people come in turn",
+        " those of sports, who jump, fold up, tumble or stand on their hands, in light and contrast of"
+        " photographs; of several sets people come in turn",
     )  # fmt: skip
     data.add_argument(
         "--synth-bank", type=path, metavar="DIR",
@@ -696,8 +697,8 @@ def add_data_options(parser: Parser, datasets: Sequence[str], several: bool = Fa
     data.add_argument("--valid-share", type=share, default=0.2, help="share held out where there is no split")
     data.add_argument(
         "--skip-bad-images", action=BooleanOptionalAction, default=None,
-        help="leave out pictures that cannot be read, and count them; none: in training those that break after"
-        " the first epoch",
+        help="leave out pictures that cannot be read, and count them; none: in training those that break"
+        " after the first epoch",
     )  # fmt: skip
 
 

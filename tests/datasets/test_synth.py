@@ -423,6 +423,37 @@ def test_acrobats_are_upside_down_more_often() -> None:
     assert 0.05 < inverted("all") < 0.2 < inverted("acrobatic") < 0.4  # the deviation of each is about 0.025
 
 
+def test_acrobats_are_folded_up_and_fill_their_crops() -> None:
+    """The trunk takes more of a crop, and the knees come nearer to the shoulders, than of all people."""
+
+    def of(poses: str) -> tuple[float, float]:
+        people = [SynthPeople("train", 200, LSP, 64, poses=poses).person(row) for row in range(200)]
+        joints = np.stack([person.joints for person in people])
+        crops = 200 * np.array([person.scale for person in people])
+        shoulder, hip, knee = (
+            joints[:, [LSP.index(f"left {joint}"), LSP.index(f"right {joint}")]].mean(1)
+            for joint in ("shoulder", "hip", "knee")
+        )
+        trunk, folded = (np.linalg.norm(shoulder - other, axis=1) for other in (hip, knee))
+        return float(np.median(trunk / crops)), float(np.median(folded / trunk))
+
+    (trunk, knees), (usual_trunk, usual_knees) = of("acrobatic"), of("all")
+    assert trunk > usual_trunk * 1.05 and knees < usual_knees - 0.1
+
+
+def test_acrobats_are_photographed_with_more_contrast() -> None:
+    """As photographs have it (src/datasets/synth/style.py): dark pixels, and details of one pixel."""
+
+    def of(poses: str) -> tuple[float, float]:
+        people = SynthPeople("train", 60, LSP, 128, poses=poses)
+        grey = [cv2.cvtColor(people._rendering(row).picture, cv2.COLOR_RGB2GRAY) for row in range(60)]
+        fine = [float(np.std(each - cv2.GaussianBlur(each.astype(float), (0, 0), 1))) for each in grey]
+        return float(np.mean([(each < 20).mean() for each in grey])), float(np.median(fine))
+
+    (dark, fine), (usually_dark, usually_fine) = of("acrobatic"), of("all")
+    assert dark > 1.5 * usually_dark and fine > 1.3 * usually_fine
+
+
 def test_unknown_poses_are_refused() -> None:
     with pytest.raises(UserError, match=r"no poses 'uprigh' \(did you mean 'upright'\?\)"):
         SynthPeople("train", 1, MPII, poses="uprigh")

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-POOL = 96
+FEW, POOL = 96, 240  # pictures: some styles use the first few
 SIDE = 384  # pixels of the pictures in the pool
+SURFACES = 16
 _SEED = 7919
 
 
@@ -53,6 +54,15 @@ def scenery(number: int) -> Scenery:
     makers = (_landscape, _landscape, _room, _wall, _street, _clutter)
     picture, horizon = makers[number % len(makers)](rng)
     return Scenery(_photographed(rng, picture), horizon)
+
+
+@lru_cache(maxsize=SURFACES)
+def surface(number: int) -> np.ndarray:
+    """The grain of a surface, details of one pixel and more: (SIDE, SIDE) float32 around 0."""
+    rng = np.random.default_rng((_SEED, 1, number))
+    across, down = np.exp(rng.uniform(-0.9, 0.9, 2))
+    noise = cv2.GaussianBlur(rng.standard_normal((SIDE, SIDE), np.float32), (0, 0), across, None, down)
+    return noise / float(noise.std()) + 0.7 * fractal_noise(rng, SIDE, 1.0)
 
 
 def fractal_noise(rng: np.random.Generator, side: int, roughness: float, stretch: float = 1.0) -> np.ndarray:

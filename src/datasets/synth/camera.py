@@ -53,7 +53,7 @@ def sample_camera(rng: np.random.Generator, target: np.ndarray, poses: str = "al
     if upright:
         yaw = (yaw - 180) / 3
     elif poses == "acrobatic":
-        yaw = 180 * np.sign(yaw - 180) * abs(yaw / 180 - 1) ** 2
+        yaw = 180 * np.sign(yaw - 180) * abs(yaw / 180 - 1) ** 3
     turned = matrix(spin(IDENTITY, Z, roll)) @ FACING @ matrix(spin(spin(IDENTITY, X, pitch), Y, yaw))
     offset = np.array([0, 0, distance]) - turned @ target
     return Camera(turned, offset, 1.0, np.zeros(2), float(pitch), float(roll))

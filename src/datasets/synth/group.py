@@ -9,6 +9,7 @@ from src.datasets.synth.figure import Body, dress, sample_body
 from src.datasets.synth.parts import ALL_PARTS, Parts
 from src.datasets.synth.rotation import IDENTITY, Y, matrix, spin
 from src.datasets.synth.scene import Actor, Scene
+from src.datasets.synth.style import STYLES
 
 SHARES = (0.27, 0.23, 0.18, 0.14, 0.1, 0.08)  # of scenes with one person, two, three …
 MOST = len(SHARES)
@@ -32,7 +33,7 @@ def sample_group(
 ) -> Scene:
     """A scene of one to MOST people. All that joints depend on comes from `geometry`; `side`: pixels.
 
-    poses: upright people face the camera. parts: what is drawn.
+    poses: their set, which has a style of its own; upright people face the camera. parts: what is drawn.
     """
     bodies = [sample_body(geometry, poses) for _ in range(sample_count(geometry))]
     places = _places(geometry, len(bodies))
@@ -51,7 +52,7 @@ def sample_group(
         for body, view in zip(bodies, views, strict=True)
     ]
     actors.sort(key=lambda actor: -float(actor.camera.see(actor.body.points)[:, 2].mean()))
-    return Scene(tuple(actors), side, geometry, look, parts)
+    return Scene(tuple(actors), side, geometry, look, STYLES[poses], parts)
 
 
 def _ground(body: Body) -> float:

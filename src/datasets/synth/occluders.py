@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from src.datasets.synth.background import POOL, SIDE, natural_color, scenery
+from src.datasets.synth.background import FEW, SIDE, natural_color, scenery
 from src.datasets.synth.render import Layer
 
 _BAR = 9  # half the length of a bar, over what it stands before: it leaves the picture
@@ -30,7 +30,7 @@ def _surface(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     """What a thing is made of, (height, width, 3) uint8: plain and shaded, or a piece of some background."""
     color = natural_color(rng)
     if rng.random() < 0.5:
-        texture = scenery(int(rng.integers(POOL))).picture
+        texture = scenery(int(rng.integers(FEW))).picture
         x, y = rng.integers(0, SIDE - 64, 2).tolist()
         piece = cv2.resize(texture[y : y + 64, x : x + 64], (width, height), interpolation=cv2.INTER_LINEAR)
         return cv2.cvtColor(piece, cv2.COLOR_RGBA2RGB)

@@ -10,6 +10,7 @@ from src.datasets.synth.render import multiplied
 
 _GRAINS = 8
 _GRAIN_SIDE = 640
+_MIDDLE = 0.42  # the grey that more contrast leaves as it is
 
 
 @lru_cache(maxsize=_GRAINS)
@@ -28,15 +29,18 @@ def _dapple(number: int) -> np.ndarray:
     return np.exp(rng.uniform(0.05, 0.25) * fractal_noise(rng, 128, rng.uniform(0.3, 0.6)))
 
 
-def photograph(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    """The picture (S, S, 3) uint8 as a photograph of unknown quality shows it; same shape."""
+def photograph(rng: np.random.Generator, picture: np.ndarray, contrasty: bool = False) -> np.ndarray:
+    """The picture (S, S, 3) uint8 as a photograph of unknown quality shows it; same shape.
+
+    contrasty: with the contrast and the sharpness that cameras add, and colours between full and faded.
+    """
     side = picture.shape[0]
     uneven, vignette, blurred, noisy, compressed, grey = rng.random(6)
     if uneven < 0.4:
         picture = _light_unevenly(rng, picture, vignette < 0.4)
     if blurred < 0.25:
         picture = _blur(rng, picture, side / 288)
-    picture = _grade(rng, picture)
+    picture = _harden(rng, picture, side / 144) if contrasty else _grade(rng, picture)
     if noisy < 0.45:
         strength = rng.uniform(0.03, 0.22)
         grain = _grain(int(rng.integers(_GRAINS)))
@@ -88,3 +92,20 @@ def _grade(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     gain = np.exp(rng.normal(0, 0.05, 3)) * np.exp(rng.normal(0, 0.08))
     table = np.clip(curve * gain * 255 + rng.normal(0, 6), 0, 255).astype(np.uint8)
     return cv2.LUT(picture, table.reshape(1, 256, 3))
+
+
+def _harden(rng: np.random.Generator, picture: np.ndarray, scale: float) -> np.ndarray:
+    """As `_grade`, with more contrast; then less colour, and sharpened."""
+    level = np.arange(256)[:, None] / 255
+    curve = level ** np.exp(rng.normal(0.02, 0.2))
+    curve = _MIDDLE + (curve - _MIDDLE) * np.exp(rng.normal(0.15, 0.18))
+    gain = np.exp(rng.normal(0, 0.06, 3)) * np.exp(rng.normal(0, 0.1))
+    table = np.clip(curve * gain * 255 + rng.normal(0, 6), 0, 255).astype(np.uint8)
+    picture = cv2.LUT(picture, table.reshape(1, 256, 3))
+    grey = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    color, sharpened, amount, reach = rng.uniform((0.45, 0, 0.3, 0.5), (1, 1, 1.6, 1.1))
+    picture = cv2.addWeighted(picture, color, grey, 1 - color, 0)
+    if sharpened > 0.6:
+        return picture
+    soft = cv2.GaussianBlur(picture, (0, 0), reach * scale)
+    return cv2.addWeighted(picture, 1 + amount, soft, -amount, 0)

@@ -40,6 +40,7 @@ _STANDING_LIMB = {
 }  # fmt: skip
 _LIMB_DEVIATION = np.array([11, 24, 18, 17, 28, 16, 9, 5, 7, 10, 9, 6], float)
 _TRUNK_DEVIATION = np.array([0, 0, 8, 6, 10, 11, 7, 22], float)
+_TRUNK_DEVIATION_OF_ACROBATS = np.array([0, 0, 8, 6, 10, 20, 9, 22], float)
 
 
 def limb(**angles: float) -> np.ndarray:
@@ -152,12 +153,52 @@ _INVERTED = (  # hand-stands, cartwheels, somersaults
     base(3, limb(lift=110, swing=55, elbow=25, flex=30, knee=30, spread=14, point=25),
          root_spread=_ANYHOW, spread=1.7),
 )  # fmt: skip
-_KINDS = (_UPRIGHT, _SEATED, _BENT, _JUMPING, _PLAYING, _LYING, _INVERTED)
+_COMPACT = (  # folded up: vaults, hanging, squatting, climbing, falling forwards
+    base(3, limb(lift=80, swing=82, elbow=12, flex=100, knee=105, spread=10, point=20),
+         pitch=48, bend=25, nod=-12, root_spread=(18, 12), spread=1.2),
+    base(2, limb(lift=60, swing=40, elbow=12, flex=85, knee=85, spread=15, point=20),
+         limb(lift=95, swing=30, elbow=50, flex=65, knee=70, spread=10, point=20),
+         roll=50, bend=18, root_spread=(25, 20), spread=1.3),
+    base(2, limb(lift=165, swing=35, elbow=25, flex=55, knee=80, spread=10, point=25),
+         bend=8, nod=10, root_spread=(20, 12), spread=1.3),
+    base(7, limb(lift=45, swing=70, elbow=70, flex=112, knee=130, spread=32, thigh_twist=-15),
+         pitch=18, bend=30, nod=8, root_spread=(14, 12)),
+    base(2, limb(lift=30, swing=50, elbow=50, flex=65, knee=140, spread=12, point=45),
+         pitch=5, bend=10, root_spread=(16, 8), spread=1.2),
+    base(3, limb(lift=40, swing=70, elbow=60, flex=112, knee=105, spread=18, thigh_twist=-8),
+         pitch=-15, bend=32, nod=12, root_spread=(14, 10), spread=1.2),
+    base(3, limb(lift=130, swing=55, elbow=60, flex=100, knee=115, spread=18, point=10),
+         limb(lift=100, swing=60, elbow=80, flex=60, knee=75, spread=10, point=10),
+         pitch=10, root_spread=(20, 18), spread=1.3),
+    base(4, limb(lift=50, swing=50, elbow=50, flex=100, knee=100, spread=12),
+         limb(lift=50, swing=50, elbow=50, flex=10, knee=80, spread=8, point=30),
+         pitch=25, bend=22, nod=5, root_spread=(16, 12), spread=1.3),
+    base(6, limb(lift=25, swing=60, elbow=45, flex=12, knee=20, spread=8),
+         pitch=12, bend=22, nod=15, root_spread=(14, 10), spread=1.3),
+)  # fmt: skip
+_TUMBLING = (  # arched, tucked, piked or in the splits, any way up; head down, spinning or rolling
+    base(7, limb(lift=125, swing=40, elbow=25, flex=-20, knee=75, spread=15, point=35),
+         bend=-32, nod=-35, root_spread=_ANYHOW, spread=1.2),
+    base(5, limb(lift=50, swing=78, elbow=75, flex=122, knee=128, spread=10, point=25),
+         bend=48, nod=30, root_spread=_ANYHOW),
+    base(3, limb(lift=75, swing=88, elbow=12, flex=115, knee=10, spread=10, point=35),
+         bend=40, nod=15, root_spread=_ANYHOW, spread=1.2),
+    base(4, limb(lift=70, swing=70, elbow=15, flex=95, knee=8, spread=45, point=35),
+         bend=25, nod=8, root_spread=(70, 30), spread=1.2),
+    base(3, limb(lift=60, swing=50, elbow=50, flex=95, knee=105, spread=15, point=25),
+         bend=25, nod=15, root_spread=(60, 35), spread=1.4),
+    base(8, limb(lift=105, swing=60, elbow=85, flex=60, knee=70, spread=18, point=25),
+         pitch=165, bend=15, nod=25, root_spread=(30, 25), spread=1.5),
+    base(3, limb(lift=75, swing=60, elbow=95, flex=35, knee=60, spread=45, point=20),
+         limb(lift=75, swing=60, elbow=95, flex=75, knee=90, spread=25, point=20),
+         pitch=175, nod=20, root_spread=(30, 30), spread=1.5),
+)  # fmt: skip
+_KINDS = (_UPRIGHT, _SEATED, _BENT, _JUMPING, _PLAYING, _LYING, _INVERTED, _COMPACT, _TUMBLING)
 BASES = tuple(basis for kind in _KINDS for basis in kind)
 _FACTORS: dict[str, tuple[float, ...]] = {  # of the weights of each kind
-    "all": (1, 1, 1, 1, 1, 1, 1),
-    "upright": (1, 0, 0, 0, 0, 0, 0),
-    "acrobatic": (0.25, 1.5, 2.5, 4, 1.5, 3, 5),
+    "all": (1, 1, 1, 1, 1, 1, 1, 0, 0),
+    "upright": (1, 0, 0, 0, 0, 0, 0, 0, 0),
+    "acrobatic": (0.25, 1, 2.5, 3, 0.75, 1.5, 3.5, 2, 2),
 }
 POSES = tuple(_FACTORS)
 _CUMULATIVE = {
@@ -173,7 +214,9 @@ def sample_pose(rng: np.random.Generator, build: Build, among: str = "all") -> F
     chosen, anything, free_arm, mirror = rng.random(4)
     cumulative = _CUMULATIVE[among]
     basis = BASES[int(np.searchsorted(cumulative, chosen * cumulative[-1]))]
-    poses = _any_pose(rng) if anything < ANY_POSE and among != "upright" else _vary(rng, basis)
+    deviation = _TRUNK_DEVIATION_OF_ACROBATS if among == "acrobatic" else _TRUNK_DEVIATION
+    any_pose = anything < ANY_POSE and among != "upright"
+    poses = _any_pose(rng, deviation) if any_pose else _vary(rng, basis, deviation)
     if free_arm < FREE_ARM:
         _free_an_arm(rng, poses)
     poses = poses.within_limits()
@@ -184,18 +227,18 @@ def sample_pose(rng: np.random.Generator, build: Build, among: str = "all") -> F
     return Frames(*(field[best] for field in frames))
 
 
-def _vary(rng: np.random.Generator, basis: BasePose) -> Pose:
+def _vary(rng: np.random.Generator, basis: BasePose, deviation: np.ndarray) -> Pose:
     noise = np.clip(rng.normal(size=(CANDIDATES, 2, len(LIMB_ANGLES))), -2.5, 2.5)
     limbs = basis.limbs + basis.spread * _LIMB_DEVIATION * noise
-    trunk = basis.trunk + min(basis.spread, 1.3) * _TRUNK_DEVIATION * rng.normal(size=(CANDIDATES, 8))
+    trunk = basis.trunk + min(basis.spread, 1.3) * deviation * rng.normal(size=(CANDIDATES, 8))
     trunk[:, :2] += rng.normal(size=2) * basis.root_spread
     return Pose(trunk, limbs)
 
 
-def _any_pose(rng: np.random.Generator) -> Pose:
+def _any_pose(rng: np.random.Generator, deviation: np.ndarray) -> Pose:
     low, high = LIMB_LIMITS.T
     limbs = low + (high - low) * rng.beta(1.4, 1.7, (CANDIDATES, 2, len(LIMB_ANGLES)))
-    trunk = 1.5 * _TRUNK_DEVIATION * rng.normal(size=(CANDIDATES, 8))
+    trunk = 1.5 * deviation * rng.normal(size=(CANDIDATES, 8))
     trunk[:, :2] += rng.normal(size=2) * (30, 25)
     return Pose(trunk, limbs)
 

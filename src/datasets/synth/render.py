@@ -11,6 +11,7 @@ import numpy as np
 from src.datasets.synth.background import fractal_noise
 from src.datasets.synth.camera import Camera
 from src.datasets.synth.figure import Quads
+from src.datasets.synth.style import Creases
 
 SUPERSAMPLING = 2  # quads are filled on a canvas so much finer; averaging it smooths the outlines
 _SHIFT = 4  # fractional bits of coordinates handed to OpenCV
@@ -19,7 +20,6 @@ _SMOOTH_LIGHT = 0.035  # metres over which shading is smoothed: facets turn into
 _OCCLUSION_REACH = 0.07  # metres over which a surface darkens what lies behind it
 _OCCLUSION_DEPTH = 0.16  # metres behind its surroundings at which a surface is fully darkened
 _OCCLUSION = 0.5
-_CRUMPLE = 0.075  # logarithm of how much creases change the light
 _CRUMPLE_SIDE, _CRUMPLE_SEED = 512, 65537
 _LIGHT_UNIT = 150  # light of 1, as a byte
 _QUARTERS = np.full(4, 0.25, np.float32)
@@ -28,13 +28,14 @@ _QUARTERS = np.full(4, 0.25, np.float32)
 class Light(NamedTuple):
     """Light on a person. direction (3,) towards the lamp in the axes of the camera; ambient its share that
     comes from everywhere; color (3,) multiplies RGB; crumple: which part (left, top) of the crumpled cloth
-    to use, None for smooth surfaces.
+    to use, None for smooth surfaces; creases: those of that cloth.
     """
 
     direction: np.ndarray
     ambient: float
     color: np.ndarray
     crumple: tuple[int, int] | None
+    creases: Creases = Creases()
 
 
 class Layer(NamedTuple):
@@ -121,7 +122,7 @@ def draw(
     pixels_per_metre = camera.focal / float(depth.mean())
     shade = _shade(numbers, _shading(seen[quads.corners[kept]], light), depth, pixels_per_metre)
     if light.crumple is not None:
-        shade *= _crumpled(light.crumple, shade.shape)
+        shade *= _crumpled(light.crumple, shade.shape, light.creases)
     layer = Layer(multiplied(color, shade), alpha, left, top)
     return Drawing(layer, _hidden(numbers, depth, camera, points, depths, (left, top)))
 
@@ -207,17 +208,17 @@ def multiplied(picture: np.ndarray, factors: np.ndarray) -> np.ndarray:
     return cv2.multiply(picture, cv2.merge([factors] * 3), scale=1 / 128)
 
 
-@lru_cache(maxsize=1)
-def _crumple() -> np.ndarray:
+@lru_cache(maxsize=2)
+def _crumple(creases: Creases) -> np.ndarray:
     """Factors (side, side) float32 around 1 that break up smooth shading, as creases of cloth and skin do."""
     rng = np.random.default_rng(_CRUMPLE_SEED)
-    fine = fractal_noise(rng, _CRUMPLE_SIDE, 0.75)
-    return np.exp(_CRUMPLE * np.clip(fine, -2.5, 2.5))
+    fine = fractal_noise(rng, _CRUMPLE_SIDE, creases.roughness)
+    return np.exp(creases.depth * np.clip(fine, -2.5, 2.5))
 
 
-def _crumpled(start: tuple[int, int], shape: tuple[int, ...]) -> np.ndarray:
+def _crumpled(start: tuple[int, int], shape: tuple[int, ...], creases: Creases) -> np.ndarray:
     """A part (h, w) of the crumpled cloth."""
-    cloth = _crumple()
+    cloth = _crumple(creases)
     if max(shape) > _CRUMPLE_SIDE:
         cloth = cv2.resize(cloth, (max(shape), max(shape)), interpolation=cv2.INTER_LINEAR)
     x, y = start[0] % (len(cloth) - shape[1] + 1), start[1] % (len(cloth) - shape[0] + 1)

@@ -16,11 +16,11 @@ from src.datasets.synth.occluders import sample_occluder
 from src.datasets.synth.parts import ALL_PARTS, Parts
 from src.datasets.synth.photo import photograph
 from src.datasets.synth.render import Layer, Light, draw, lay_over, multiplied
+from src.datasets.synth.style import STYLES, Style
 
 PICTURE_SIDE = 1.125  # over the resolution: crops that are turned or enlarged find content around
-CROP_SHARES = (0.7, 0.92)  # of the side of the picture that a crop around the person takes
+SMALLEST_CROP = 0.7  # the side of a crop around the person over that of the picture, at least
 BOX_OVER_JOINTS = 1.375  # the side of a crop over the longest side of the box around the joints
-CUT_OFF = 0.1  # share of people whom the edge of the picture cuts off
 OUTSIDE, HIDDEN, VISIBLE = 0, 1, 2
 SCENERY, EXTRAS = 0, 255  # what a pixel shows; the numbers between are those of actors, from 1
 
@@ -59,23 +59,25 @@ class Scene:
     """Actors, nearest last, in a square picture of `side` pixels, with random states for all the rest: what
     stands before them, which labels depend on, and how things look.
 
-    parts: what is drawn. What is left out is drawn all the same, where nobody sees it: all else stays.
+    style: how it is photographed. parts: what is drawn. What is left out is drawn all the same, where nobody
+    sees it: all else stays.
     """
 
     actors: tuple[Actor, ...]
     side: int
     cover: np.random.Generator
     look: np.random.Generator
+    style: Style = STYLES["all"]
     parts: Parts = ALL_PARTS
 
     def render(self) -> Rendering:
         """Draw the scene, once: that uses up the random states."""
         rng, first, parts = self.look, self.actors[0].camera, self.parts
-        picture = _backdrop(rng, first, self.side)
+        picture = _backdrop(rng, first, self.side, self.style)
         if not parts.background:
             picture[:] = picture.mean((0, 1))
         shown = np.full(picture.shape[:2], SCENERY, np.uint8)
-        light = _sample_light(rng)
+        light = _sample_light(rng, self.style)
         if not parts.cloth:
             light = light._replace(crumple=None)
         if rng.random() < 0.3:
@@ -98,7 +100,9 @@ class Scene:
             lay_over(picture, layer)
             layer.mark(shown, kind)
             labels = [_hide(earlier, layer) for earlier in labels]
-        return Rendering(photograph(rng, picture) if parts.photo else picture, labels, shown)
+        if parts.photo:
+            picture = photograph(rng, picture, self.style.contrasty)
+        return Rendering(picture, labels, shown)
 
     def _draw(self, actor: Actor, light: Light) -> tuple[np.ndarray, np.ndarray, Layer | None]:
         camera, points = actor.camera, actor.body.points
@@ -124,30 +128,28 @@ def sample_scene(
 ) -> Scene:
     """A scene with one actor. All that joints depend on comes from `geometry`; `resolution` scales sizes.
 
-    poses: upright people are seen whole and from the front. parts: what is drawn.
+    poses: the set that the pose is from, which has a style of its own. parts: what is drawn.
     """
     side = picture_side(resolution)
     body = sample_body(geometry, poses)
     points = body.points
     camera = sample_camera(geometry, (points.min(0) + points.max(0)) / 2, poses)
-    camera = framed(geometry, camera, points, side, cut_off=0.0 if poses == "upright" else CUT_OFF)
-    return Scene((Actor(body, dress(look, body, parts), camera),), side, geometry, look, parts)
+    style = STYLES[poses]
+    camera = framed(geometry, camera, points, side, style)
+    return Scene((Actor(body, dress(look, body, parts), camera),), side, geometry, look, style, parts)
 
 
-def framed(rng: np.random.Generator, camera: Camera, points: np.ndarray, side: int, cut_off: float) -> Camera:
-    """The camera with a focal length and a centre (pixels) that put a person's points into the picture.
-
-    A share of `cut_off` is cut off by the picture's edge.
-    """
+def framed(rng: np.random.Generator, camera: Camera, points: np.ndarray, side: int, style: Style) -> Camera:
+    """The camera with a focal length and a centre (pixels) that put a person's points into the picture."""
     flat = camera.project(camera.see(points))
     low, high = flat.min(0), flat.max(0)
-    share = np.exp(rng.uniform(*np.log(CROP_SHARES)))
+    share = np.exp(rng.uniform(*np.log((SMALLEST_CROP, style.largest))))
     jitter = rng.uniform(-1, 1, 2)
     focal = share * side / (BOX_OVER_JOINTS * float((high - low).max()))
     middle = (low + high) / 2
     shift = jitter * (1 - share) / 2 * side  # the crop stays within the picture
     cut_draw, zoom = rng.random(), rng.uniform(1.3, 2.1)
-    if cut_draw < cut_off:
+    if cut_draw < style.cut_off:
         focal, middle, shift = focal * zoom, flat[LANDMARK_NAMES.index("thorax")], jitter * 0.22 * side
     return camera.framed(focal, side / 2 + shift - focal * middle)
 
@@ -155,18 +157,19 @@ def framed(rng: np.random.Generator, camera: Camera, points: np.ndarray, side: i
 # ------------------------------------------------------------------------------------------ surroundings
 
 
-def _sample_light(rng: np.random.Generator) -> Light:
+def _sample_light(rng: np.random.Generator, style: Style) -> Light:
     """Light from above, mostly from the side of the camera; harsh or dull, slightly coloured."""
     direction = rng.normal(0, 1, 3) * (0.9, 0.5, 0.6) + (0, -0.9, -0.6)
     gain = np.exp(rng.normal(0, 0.12))
     color = gain * np.exp(rng.normal(0, 0.04, 3))
     crumple = (int(rng.integers(512)), int(rng.integers(512)))
-    return Light(direction / np.linalg.norm(direction), rng.uniform(0.28, 0.75), color, crumple)
+    ambient = rng.uniform(*style.ambient)
+    return Light(direction / np.linalg.norm(direction), ambient, color, crumple, style.creases)
 
 
-def _backdrop(rng: np.random.Generator, camera: Camera, side: int) -> np.ndarray:
+def _backdrop(rng: np.random.Generator, camera: Camera, side: int, style: Style) -> np.ndarray:
     """A part of a background, its horizon where the camera has it: (side, side, 3) uint8."""
-    scene = background.scenery(int(rng.integers(background.POOL)))
+    scene = background.scenery(int(rng.integers(style.backgrounds)))
     scale = side / (background.SIDE * np.exp(rng.uniform(np.log(0.42), np.log(0.95))))
     from_x, flip = rng.uniform(0.25, 0.75) * background.SIDE, rng.random() < 0.5
     from_y, to = rng.uniform(0.3, 0.7) * background.SIDE, np.full(2, side / 2)
@@ -184,8 +187,19 @@ def _backdrop(rng: np.random.Generator, camera: Camera, side: int) -> np.ndarray
     offset = to - linear @ (from_x, from_y)
     transform = np.concatenate([linear, offset[:, None]], axis=1)
     picture = warp_rgb(scene.picture, transform, side, border=cv2.BORDER_REFLECT_101)
-    gain, lift = np.exp(rng.normal(0, 0.15)), rng.normal(0, 10)
-    return cv2.convertScaleAbs(picture, alpha=gain, beta=max(lift, -4.0))
+    gain, lift = np.exp(rng.normal(*style.exposure)), rng.normal(0, 10)
+    picture = cv2.convertScaleAbs(picture, alpha=gain, beta=max(lift, -4.0))
+    return _grained(rng, picture, style.grain) if style.grain else picture
+
+
+def _grained(rng: np.random.Generator, picture: np.ndarray, deviation: float) -> np.ndarray:
+    """The picture (S, S, 3) with a surface: its grain is as strong as a number of this deviation."""
+    side = picture.shape[0]
+    depth, surface = rng.normal(0, deviation), background.surface(int(rng.integers(background.SURFACES)))
+    if side > background.SIDE:
+        surface = cv2.resize(surface, (side, side), interpolation=cv2.INTER_NEAREST)
+    y, x = rng.integers(0, len(surface) - side + 1, 2)
+    return multiplied(picture, np.exp(np.clip(depth * surface[y : y + side, x : x + side], -0.6, 0.6)))
 
 
 def _people_behind(rng: np.random.Generator, camera: Camera, side: int) -> list[Layer]:
