@@ -15,6 +15,7 @@ import cv2
 from torch.utils.data import DataLoader
 
 from src.errors import UserError
+from src.utils.device import keep_memory
 
 # What a terminal or a batch system sends to every process of a run, though it is for the main one to act.
 _FOR_MAIN = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
@@ -44,6 +45,7 @@ class Workers:
         _post, _leaving = self._posts[number], self._leaving
         _post[0] = os.getpid()
         cv2.setNumThreads(0)  # the workers are the threads
+        keep_memory()  # beside a GPU, too, where the main process has no use for it
         for each in _FOR_MAIN:
             signal.signal(each, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, _end_with_the_main_process)
