@@ -38,6 +38,7 @@ from src.datasets.crops import PersonCrops, Stream, collate, in_order, load, rea
 from src.datasets.skeletons import LSP, Skeleton
 from src.datasets.synth import SynthPeople
 from src.datasets.synth.parts import ALL_PARTS, PARTS, Parts
+from src.datasets.synth.poses import POSES
 from src.datasets.workers import cores
 from src.errors import UserError
 from src.evaluation.bootstrap import intervals
@@ -192,7 +193,7 @@ def compare_parts(options: Namespace) -> None:
     scores: dict[str, Scores] = {}
     for part in (None, *(options.only or PARTS)):
         parts = Parts(**{part: False}) if part else ALL_PARTS
-        people = SynthPeople("train", options.size, LSP, RES, bank=options.bank, parts=parts)
+        people = SynthPeople("train", options.size, LSP, RES, options.poses, options.bank, parts)
         name = "-".join(["drawn", *(str(parts).split() or ["all"])])
         checkpoint = learn(name, words, people, valid, options, epoch)
         scores[str(parts) or "all parts"] = score(checkpoint, options.lspet, device)
@@ -369,6 +370,7 @@ def parse(argv: Sequence[str]) -> Namespace:
     parts = parser.add_argument_group("parts")
     parts.add_argument("--only", type=one_of(PARTS), nargs="+", metavar="PART", help=f"of {', '.join(PARTS)}")
     parts.add_argument("--size", type=positive, default=20000, help="how many people are drawn")
+    parts.add_argument("--poses", choices=POSES, default="acrobatic", help="what people do (--synth-poses)")
     parts.add_argument("--bank", type=path, metavar="DIR", help="where drawings are kept (--synth-bank)")
     photos = parser.add_argument_group("photographs")
     photos.add_argument("--checkpoint", type=path, metavar="FILE", help="learnt from drawn people")

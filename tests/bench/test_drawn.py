@@ -99,7 +99,7 @@ def test_a_run_for_each_part_that_goes_on(
     for name in ("drawn-all", "drawn-without-head"):
         assert steps(tmp_path / "hgpose" / name) == ["2", "4"]
     names = sorted(file.name.split("-64")[0].split("-72")[0] for file in (tmp_path / "bank").iterdir())
-    assert names == ["people-train-all", "people-train-all-without-head"]
+    assert names == ["people-train-acrobatic", "people-train-acrobatic-without-head"]
 
 
 @pytest.mark.slow
