@@ -323,6 +323,7 @@ def test_validation_pictures_without_people(
     assert float(row["valid_heatmap"]) > 0 and float(row["valid_pull"]) == 0 and row["valid_ap"] == ""
     assert not caplog.text  # TensorBoard would complain of NaN
     assert (folder / "best.pth").is_file()
+    assert re.search(r"\| valid loss \S+ accuracy – AP – \|", capsys.readouterr().err)
     score(tmp_path, "--exp", "x", "--json", tmp_path / "figures.json", "--pictures", 1)
     assert capsys.readouterr().out.splitlines()[1].split()[-10:] == ["–"] * 10
     assert set(json.loads((tmp_path / "figures.json").read_text())["figures"].values()) == {None}

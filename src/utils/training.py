@@ -4,6 +4,7 @@ A task gives `fit` one function that learns from a batch and one that validates;
 here, the same for all tasks.
 """
 
+import math
 import os
 import signal
 import time
@@ -556,11 +557,16 @@ def accuracy_row(split: str, accuracy: Accuracy, joints: Iterable[str]) -> Row:
 
 def _summary(row: Row, epochs: int) -> str:
     parts = [f"epoch {row['epoch']}/{epochs}", f"train loss {row['train_loss']:.4g}"]
-    parts.append(f"accuracy {100 * row['train_accuracy']:.2f}%")
+    parts.append(f"accuracy {_percent(row['train_accuracy'])}")
     if "valid_loss" in row:
-        parts.append(f"| valid loss {row['valid_loss']:.4g} accuracy {100 * row['valid_accuracy']:.2f}%")
-        parts += [f"AP {100 * row['valid_ap']:.2f}%"] if "valid_ap" in row else []
+        parts.append(f"| valid loss {row['valid_loss']:.4g} accuracy {_percent(row['valid_accuracy'])}")
+        parts += [f"AP {_percent(row['valid_ap'])}"] if "valid_ap" in row else []
     return " ".join([*parts, f"| lr {row['lr']:.3g}, {clock(row['seconds'])}"])
+
+
+def _percent(share: float) -> str:
+    """A dash where nobody was there to be found."""
+    return "–" if math.isnan(share) else f"{100 * share:.2f}%"
 
 
 def _leave(run: Run) -> NoReturn:
