@@ -50,7 +50,7 @@ def make_lsp(folder: Path, count: int = 6) -> np.ndarray:
 
 
 def make_lspet(folder: Path, count: int = 10) -> np.ndarray:
-    """LSPET in `folder`; its joints (14, 3, N): x, y (1-based), 1 where labelled; each person lacks one."""
+    """LSPET in `folder`; its joints (14, 3, N): x, y, 1 where labelled; each person lacks one."""
     rng = np.random.default_rng(2)
     joints = np.empty((LSP_JOINTS, 3, count))
     joints[:, 0] = rng.uniform(1, WIDTH, joints[:, 0].shape)

@@ -1,9 +1,9 @@
 """lsp_mpii.h5: MPII, LSP and LSPET people in one file, as used for adversarial training of pose networks.
 
-Six fields, 1-based: imgname (N, L) character codes of a path that begins with LSP or mpii; part (N, 16, 2)
-in MPII's joints; visible (N, 16); center (N, 2) and scale (N,), as annotated; istrain (N,), of which copies
-exist in two codings. The validation people of MPII are among the training people: a network trained on these
-must not be scored on MPII's validation split.
+Six fields, 1-based but for LSPET's: imgname (N, L) character codes of a path that begins with LSP or mpii;
+part (N, 16, 2) in MPII's joints; visible (N, 16); center (N, 2) and scale (N,), as annotated; istrain (N,),
+of which copies exist in two codings. The validation people of MPII are among the training people: a network
+trained on these must not be scored on MPII's validation split.
 """
 
 import os
@@ -14,7 +14,7 @@ import numpy as np
 from src.datasets import mpii
 from src.datasets.annotations import UNLABELLED, VISIBLE, Annotations
 from src.datasets.files import check_codes, check_shape, decode_names, load_h5, save_h5
-from src.datasets.lsp import LSP, LSPET, read_lsp, read_lspet
+from src.datasets.lsp import LSP, LSP_ORIGIN, LSPET, LSPET_ORIGIN, read_lsp, read_lspet
 from src.datasets.release import Release, number_pictures, torso_lengths
 from src.datasets.skeletons import MPII as SKELETON
 from src.errors import UserError
@@ -49,7 +49,9 @@ def read_lsp_mpii(data_dir: Path, split: str, valid_share: float = 0.0) -> Annot
     # Unlabelled joints of LSPET keep coordinates of which one is 0 and the other negative.
     visible[of_lsp[:, None] & (part <= 0).all(2)] = UNLABELLED
     rows = _rows_of(split, of_lsp, found["istrain"], ~(visible == UNLABELLED).all(1), path)
-    images, of_lsp, visible, joints = images[rows], of_lsp[rows], visible[rows], part[rows] - 1.0
+    images, of_lsp, visible = images[rows], of_lsp[rows], visible[rows]
+    origin = np.where(_is_lspet(images, of_lsp), LSPET_ORIGIN, LSP_ORIGIN)[:, None]
+    joints = part[rows] - origin[..., None]
     index, person = number_pictures(images)
     return Annotations(
         name=f"lsp_mpii {split}",
@@ -58,7 +60,7 @@ def read_lsp_mpii(data_dir: Path, split: str, valid_share: float = 0.0) -> Annot
         images=images,
         joints=joints,
         visible=visible,
-        center=found["center"][rows] - 1.0,
+        center=found["center"][rows] - origin,
         scale=found["scale"][rows],
         enlarge=np.full(len(rows), ENLARGE),
         shift=np.where(of_lsp, 0.0, mpii.SHIFT),
@@ -89,7 +91,8 @@ def build_lsp_mpii(data_dir: Path) -> str:
     ]
     for annotations, _ in (parts[0], parts[2]):
         _require_pictures(annotations, leeds)
-    columns = [_columns(annotations, code, data_dir) for annotations, code in parts]
+    origins = [LSP_ORIGIN, LSPET_ORIGIN, LSP_ORIGIN, 1.0, 1.0, 1.0]
+    columns = [_columns(*part, origin, data_dir) for part, origin in zip(parts, origins, strict=True)]
     save_h5(target, {key: np.concatenate([column[key] for column in columns]) for key in columns[0]})
     return f"{target} written: {sum(len(annotations) for annotations, _ in parts)} people"
 
@@ -117,6 +120,12 @@ def _is_lsp(images: np.ndarray, path: Path) -> np.ndarray:
     return of_lsp
 
 
+def _is_lspet(images: np.ndarray, of_lsp: np.ndarray) -> np.ndarray:
+    """Which people (N,) are of LSPET: its pictures have numbers of five digits, LSP's of four."""
+    digits = np.char.str_len(images) - np.char.rfind(images, b"im") - len("im.jpg")
+    return of_lsp & (digits == 5)
+
+
 def _rows_of(
     split: str, of_lsp: np.ndarray, istrain: np.ndarray, annotated: np.ndarray, path: Path
 ) -> np.ndarray:
@@ -137,8 +146,8 @@ def _rows_of(
     return np.flatnonzero(chosen[split])
 
 
-def _columns(people: Annotations, istrain: int, data_dir: Path) -> dict[str, np.ndarray]:
-    """The six fields for the people of one split of one release, 1-based."""
+def _columns(people: Annotations, istrain: int, origin: float, data_dir: Path) -> dict[str, np.ndarray]:
+    """The six fields for the people of one split of one release, whose pictures begin at `origin`."""
     count = len(people)
     people = people.with_skeleton(SKELETON)
     labelled = people.visible > UNLABELLED
@@ -147,8 +156,8 @@ def _columns(people: Annotations, istrain: int, data_dir: Path) -> dict[str, np.
     names = np.char.add(folder + b"/", people.images).astype(f"S{_NAME_LENGTH}")
     return {
         "imgname": names.view(np.uint8).reshape(count, _NAME_LENGTH),
-        "part": np.where(labelled[..., None], people.joints + 1.0, unlabelled),
-        "center": people.center + 1.0,
+        "part": np.where(labelled[..., None], people.joints + origin, unlabelled),
+        "center": people.center + origin,
         "scale": people.scale,
         "visible": (people.visible == VISIBLE).astype(np.float64),
         "istrain": np.full(count, float(istrain)),
