@@ -64,10 +64,10 @@ class Plan:
     @property
     def count(self) -> int | None:
         """How many frames there are in all, None if that cannot be known."""
-        counts = [source.count for source in self.sources]
-        if self.frames is not None:
-            return sum(min(count or self.frames, self.frames) for count in counts)
-        return sum(count or 0 for count in counts) if all(counts) else None
+        counts = [self.frames if source.count is None else source.count for source in self.sources]
+        if not all(counts):  # one without end, or a video that does not tell
+            return None
+        return sum(min(count, self.frames or count) for count in counts if count)
 
     def paths(self) -> list[dict[str, Path]]:
         """For each source the file of each view. Sources whose files would have the same name get numbers."""

@@ -107,6 +107,7 @@ def test_how_many_frames_there_are(tmp_path: Path) -> None:
     assert Plan([*clips, Camera(0)], tmp_path).count is None
     assert Plan([*clips, Clip(0)], tmp_path).count is None  # a video that does not tell
     assert Plan([*clips, Camera(0)], tmp_path, frames=10).count == 25
+    assert Plan([*clips, Clip(0)], tmp_path, frames=10).count is None
 
 
 @pytest.mark.parametrize("everybody", [False, True])
