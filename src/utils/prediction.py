@@ -7,7 +7,7 @@ run ends.
 n people in a frame, J joints.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -204,14 +204,19 @@ def see(plan: Plan) -> Generator[Seen | Trouble, None, None]:
     ids = _ids_in_names(plan.sources)
     count = 0
     for place, source in enumerate(plan.sources):
-        frames: Iterable[Frame] = source.frames()
         try:
-            for frame in islice(ahead(frames, 1, newest=True) if source.live else frames, plan.frames):
-                count += 1
-                yield Seen(place, ids[place] if ids else count, frame)
+            with closing(_opened(source)) as frames:
+                for frame in islice(frames, plan.frames):
+                    count += 1
+                    yield Seen(place, ids[place] if ids else count, frame)
         except UserError as error:
             count += isinstance(source, PictureFile)  # the next ones keep their numbers
             yield Trouble(place, error)
+
+
+def _opened(source: Source) -> Generator[Frame, None, None]:
+    """The frames of a source, of one that is live always the newest; it is let go when this is closed."""
+    return ahead(source.frames(), 1, newest=True) if source.live else source.frames()
 
 
 def _ids_in_names(sources: Sequence[Source]) -> list[int] | None:

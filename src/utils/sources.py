@@ -14,7 +14,7 @@ import os
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
@@ -85,8 +85,11 @@ class Source(ABC):
         return 1
 
     @abstractmethod
-    def frames(self) -> Iterator[Frame]:
-        """The frames, one after the other. UserError, also after some of them, for what cannot be read."""
+    def frames(self) -> Generator[Frame, None, None]:
+        """The frames, one after the other. UserError, also after some of them, for what cannot be read.
+
+        Closing it lets go of the file or camera.
+        """
 
 
 class PictureFile(Source):
@@ -95,7 +98,7 @@ class PictureFile(Source):
     def __init__(self, path: Path) -> None:
         super().__init__(str(path), path.stem, path)
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self) -> Generator[Frame, None, None]:
         picture = read_upright(self.name, MOST_PIXELS)
         yield Frame(picture.pixels, 0, 0.0, picture.width, picture.height)
 
@@ -125,7 +128,7 @@ class Video(Source):
     def count(self) -> int:
         return self._header[1]
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self) -> Generator[Frame, None, None]:
         self._refuse_empty()
         number, seconds = 0, 0.0
         with _capture(self.name) as capture:
@@ -167,7 +170,7 @@ class Camera(Source):
     def count(self) -> None:
         return None
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self) -> Generator[Frame, None, None]:
         with _capture(self.number) as capture:
             if not capture.isOpened():
                 raise UserError(f"there is no {self.name}, or another program has it; they count from 0")

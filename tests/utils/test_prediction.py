@@ -1,13 +1,17 @@
 """The way from sources to files: in order, in bounded memory, with the right places."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from inspect import getgeneratorstate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from src.errors import UserError
-from src.utils.prediction import OVERLAY, Found, Plan, Writer, find, predict_all
+from src.utils import prediction
+from src.utils.ahead import ahead
+from src.utils.prediction import OVERLAY, Found, Plan, Seen, Writer, find, predict_all, see
 from src.utils.sources import Camera, Frame, Source
 from tests.clips import model, spot
 
@@ -27,7 +31,7 @@ class Clip(Source):
     def count(self) -> int:
         return self.frames_in_all
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self) -> Generator[Frame, None, None]:
         for number in range(self.frames_in_all):
             self.read += 1
             yield Frame(spot(20, 20, 64, 48), number, number / 10, 64, 48)
@@ -74,9 +78,33 @@ def test_a_video_that_comes_live_is_looked_at_frame_by_frame(tmp_path: Path) -> 
     assert set(finder.runner.batches) == {1}  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_a_source_is_let_go_when_enough_frames_were_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, live: bool
+) -> None:
+    """At once, and not when the garbage collector comes by: each generator is held here."""
+    opened = list[Generator[Frame, None, None]]()
+
+    class Held(Clip):
+        def frames(self) -> Generator[Frame, None, None]:
+            opened.append(super().frames())
+            return opened[-1]
+
+    def held(*arguments: Any, **words: Any) -> Generator[Any, None, None]:
+        opened.append(ahead(*arguments, **words))
+        return opened[-1]
+
+    monkeypatch.setattr(prediction, "ahead", held)
+    plan = Plan([Held(10**6, live=live), Clip(1)], tmp_path, frames=3)
+    frames = see(plan)
+    assert [each.frame.number for each in frames if isinstance(each, Seen)][3:] == [0]  # of the next one
+    assert len(opened) == 1 + live
+    assert [getgeneratorstate(each) for each in opened] == ["GEN_CLOSED"] * len(opened)
+
+
 def test_troubles_come_in_their_place_and_the_rest_goes_on(tmp_path: Path) -> None:
     class Broken(Clip):
-        def frames(self) -> Iterator[Frame]:
+        def frames(self) -> Generator[Frame, None, None]:
             yield from super().frames()
             raise UserError("it breaks off")
 
