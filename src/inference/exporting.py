@@ -5,8 +5,11 @@ B batch, J joints, L tag dimension, K peaks, R input side, h x w maps.
 
 import io
 import json
+import os
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -134,8 +137,8 @@ def to_onnx(loaded: models.LoadedModel, decode: bool, half: bool, opset: int) ->
     network = Exportable(loaded, decode).eval()
     images = torch.zeros(1, 3, loaded.input_res, loaded.input_res)
     file = io.BytesIO()
-    with warnings.catch_warnings():  # about itself, and about sizes that do not change: those of the image
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(), _without_output():
+        warnings.simplefilter("ignore")  # of itself, and of sizes that do not change: those of the image
         try:
             # The other exporter takes minutes for a network, and some packages more.
             torch.onnx.export(
@@ -169,6 +172,20 @@ def to_onnx(loaded: models.LoadedModel, decode: bool, half: bool, opset: int) ->
     }
     onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in values.items()})
     return model.SerializeToString()
+
+
+@contextmanager
+def _without_output() -> Iterator[None]:
+    """Keep from the standard output what C++ prints there: the exporter a network that it cannot write."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _tell_sizes(model: Any, shapes: Sequence[torch.Size]) -> None:
