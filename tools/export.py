@@ -56,6 +56,7 @@ def get_options(argv: Sequence[str]) -> argparse.Namespace:
         help="half the size: ONNX computes in float16, for GPUs; a .pth keeps its weights so",
     )
     parser.add_argument("--opset", type=int, default=17, metavar="N", help="version of ONNX, 13 to 20 (17)")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it is there already")
     options = parser.parse_args(argv)
     kind = options.out.suffix.lower()
     if kind not in (".onnx", ".pth"):
@@ -64,8 +65,10 @@ def get_options(argv: Sequence[str]) -> argparse.Namespace:
         raise UserError("--decode is for ONNX: who opens a .pth decodes by themselves")
     if not 13 <= options.opset <= 20:
         raise UserError(f"--opset is 13 to 20, not {options.opset}")
-    if options.out.exists():
-        raise UserError(f"{options.out} exists already; choose another --out or remove it")
+    if options.out.resolve() == options.checkpoint.resolve():
+        raise UserError(f"{options.out} is the checkpoint itself; choose another --out")
+    if options.out.exists() and not options.overwrite:
+        raise UserError(f"{options.out} exists already; --overwrite replaces it, another --out keeps it")
     missing = [package for package in ("onnx", "onnxruntime") if find_spec(package) is None]
     if missing and kind == ".onnx":
         raise UserError(f"exporting needs {' and '.join(missing)}: pip install -e '.[export]'")

@@ -60,6 +60,24 @@ def test_writes_a_small_checkpoint_of_what_is_for_use(tmp_path, capsys):
         assert torch.equal(small.network.state_dict()[name], kept), name
 
 
+def test_replaces_a_file_only_when_it_is_told_to(checkpoint, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "best.onnx"
+    out.write_text("mine")
+    assert "exists already; --overwrite replaces it" in refused(capsys, checkpoint, "--out", out)
+    monkeypatch.setitem(agreement.LIMITS, "float32", agreement.LIMITS["float32"]._replace(outputs=0.0))
+    assert "would not answer" in refused(capsys, checkpoint, "--out", out, "--overwrite")
+    assert out.read_text() == "mine"
+    monkeypatch.undo()
+    tool.main([str(checkpoint), "--out", str(out), "--overwrite"])
+    assert f"wrote {out}" in capsys.readouterr().err and pose.load(out).skeleton == FIVE
+    before, same = (
+        checkpoint.read_bytes(),
+        checkpoint.parent / ".." / checkpoint.parent.name / checkpoint.name,
+    )
+    said = refused(capsys, checkpoint, "--out", same, "--overwrite")
+    assert "is the checkpoint itself" in said and checkpoint.read_bytes() == before
+
+
 def test_a_file_that_answers_otherwise_is_not_kept(checkpoint, tmp_path, capsys, monkeypatch):
     for precision, limits in agreement.LIMITS.items():
         monkeypatch.setitem(agreement.LIMITS, precision, limits._replace(outputs=0.0))
@@ -82,9 +100,6 @@ def test_refusals(checkpoint, tmp_path, capsys, monkeypatch):
     inside = tmp_path / "text.pth" / "best.onnx"
     assert "text.pth cannot be made" in refused(capsys, checkpoint, "--out", inside)
     assert not out.exists()
-    out.write_text("mine")
-    assert "exists already; choose another --out" in refused(capsys, checkpoint, "--out", out)
-    assert out.read_text() == "mine"
     monkeypatch.setattr(tool, "find_spec", lambda name: None if name == "onnx" else name)
     said = refused(capsys, checkpoint, "--out", tmp_path / "other.onnx")
     assert said == "error: exporting needs onnx: pip install -e '.[export]'\n"
