@@ -13,14 +13,20 @@ from tests.task_runner import ROOT, load_script
 DOCUMENTS = [ROOT / "README.md", *ROOT.glob("*/README.md")]
 
 
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
+TABLES = re.compile(r"^\|.*", flags=re.MULTILINE)
+
+
 def commands(document: Path) -> list[list[str]]:
-    """The lines of a document's shell blocks, and the commands in its tables, as words, without comments."""
+    """The commands in shell blocks, tables and prose of a document, as words, without comments."""
     text = document.read_text()
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
-    blocks = [text for language, text in fenced if language in ("", "sh")]
+    blocks = [block for language, block in FENCED.findall(text) if language in ("", "sh")]
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    tables = "\n".join(re.findall(r"^\|.*", text, flags=re.MULTILINE))
-    lines += re.findall(r"`(python [^`]+)`", tables)
+    text = FENCED.sub("", text)
+    lines += re.findall(r"`(python [^`]+)`", "\n".join(TABLES.findall(text)))
+    prose = TABLES.sub("", text)
+    lines += re.findall(r"`(python [^`]+|make [^`]+)`", prose)
+    lines += [f"python {line}" for line in re.findall(r"`([\w./-]+\.py\s[^`]+)`", prose)]
     typed = [_without_launcher(shlex.split(line, comments=True)) for line in lines]
     return [words for words in typed if words and words[0] in ("python", "make")]
 
@@ -51,7 +57,8 @@ def test_commands_are_those_that_exist(document: Path, words: list[str]) -> None
         assert importlib.util.find_spec(words[2]) is not None
         return
     task = document.parent if document.parent != ROOT else ROOT / "hgpose"
-    script = next(path for path in (task / words[1], ROOT / words[1]) if path.is_file())
+    folders = (task, ROOT, ROOT / "hgpose", ROOT / "tools")  # prose may leave out the folder
+    script = next(path for path in (folder / words[1] for folder in folders) if path.is_file())
     if script.name in ("train.py", "test.py"):
         opts = load_script(script.parent / "opts.py")
         parser = Parser("")
@@ -61,7 +68,9 @@ def test_commands_are_those_that_exist(document: Path, words: list[str]) -> None
         load_script(script).build(parser := Parser(""))
         known = {name for action in parser._actions for name in action.option_strings}
     else:
-        known = set(re.findall(r'"(--[a-z-]+)"', script.read_text()))
+        known = set(re.findall(r'"(--[a-z0-9-]+)"', script.read_text()))
+        both = re.findall(r'"--([a-z0-9-]+)",\s+action=argparse.BooleanOptionalAction', script.read_text())
+        known |= {f"--no-{name}" for name in both}
     typed = [word.split("=")[0] for word in modern_spelling(words[2:]) if word.startswith("--")]
     assert set(typed) <= known
     for name in re.findall(r"[\w./-]*recipes/[\w.-]+\.yaml", " ".join(words)):
@@ -71,6 +80,22 @@ def test_commands_are_those_that_exist(document: Path, words: list[str]) -> None
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_and_pictures_are_there(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
-        if not target.startswith("http"):
-            assert (document.parent / target).exists(), target
+    for target in re.findall(r"\]\(([^)]+)\)", document.read_text()):
+        if target.startswith("http"):
+            continue
+        file, _, place = target.partition("#")
+        there = document.parent / file if file else document
+        assert there.exists(), target
+        assert not place or place in places(there), target
+
+
+def places(document: Path) -> set[str]:
+    """What links call the headings of a document."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", document.read_text()), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_picture_is_shown() -> None:
+    shown = "".join(document.read_text() for document in DOCUMENTS)
+    for picture in (ROOT / "imgs").iterdir():
+        assert re.search(rf"!\[.+?\]\([\w./-]*imgs/{picture.name}\)", shown), picture.name
