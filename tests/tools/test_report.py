@@ -102,6 +102,13 @@ class Page(HTMLParser):
             self.words += f" {data.strip()}"
 
 
+def test_the_network_is_run_on_as_many_as_asked_for(run: Run, experiments: Path) -> None:
+    """Here six, which is no number of whole batches of four."""
+    out = experiments / "six.html"
+    assert run("hgpose-ae/tiny", "--anew", "--samples", "6", "--out", str(out)).status == 0
+    assert re.search(r"run on 6 of \d+ pictures", Page(out).words)
+
+
 def test_a_finished_run_writes_its_own_report(trained: Path) -> None:
     page = Page(trained / "hgpose/tiny/report.html")
     assert {"hgpose/tiny", "Curves", "Scores", "Errors", "Pictures", "Runs", "accuracy, %"} < set(

@@ -37,8 +37,8 @@ def scoring_options(
     argv += ["--device", settings.device, "--workers", str(settings.workers)]
     args = parse_test(build, "", folder.parent.name, argv)
     args.input_res = stored_options(folder).get("input-res", args.input_res)
-    args.batch_size = min(args.batch_size, settings.samples)
     args.valid_iters = -(-settings.samples // args.batch_size)
+    args.batch_size = -(-settings.samples // args.valid_iters)  # no more than asked for, where that divides
     return args
 
 
