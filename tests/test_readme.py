@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import shlex
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def commands(document: Path) -> list[list[str]]:
     """The commands in shell blocks, tables and prose of a document, as words, without comments."""
     text = document.read_text()
     blocks = [block for language, block in FENCED.findall(text) if language in ("", "sh")]
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    lines = [line for block in blocks for line in _expanded(block.replace("\\\n", " ").splitlines())]
     text = FENCED.sub("", text)
     lines += re.findall(r"`(python [^`]+)`", "\n".join(TABLES.findall(text)))
     prose = TABLES.sub("", text)
@@ -29,6 +30,18 @@ def commands(document: Path) -> list[list[str]]:
     lines += [f"python {line}" for line in re.findall(r"`([\w./-]+\.py\s[^`]+)`", prose)]
     typed = [_without_launcher(shlex.split(line, comments=True)) for line in lines]
     return [words for words in typed if words and words[0] in ("python", "make")]
+
+
+def _expanded(lines: Iterable[str]) -> Iterator[str]:
+    """The lines of a block with the values of its variables; of `(cd FOLDER && python …)` the command."""
+    values = dict[str, str]()
+    for line in lines:
+        if given := re.fullmatch(r'(\w+)=(?:"(.*)"|(\S+))', line):
+            values[given[1]] = given[2] or given[3]
+        line = re.sub(r"\$(\w+)", lambda name: values.get(name[1], name[0]), line)
+        if elsewhere := re.fullmatch(r"\(cd (\S+) && python (.*)\)", line):
+            line = f"python {elsewhere[1]}/{elsewhere[2].replace(' recipes/', f' {elsewhere[1]}/recipes/')}"
+        yield line
 
 
 def _without_launcher(words: list[str]) -> list[str]:
