@@ -24,9 +24,9 @@ LSP_BOX = 0.8  # the reference box over the longest side of the picture: 1.25 ti
 
 # Where the first pixel begins in each release's coordinates. LSP's come from MATLAB. LSPET's do not count
 # from 1, though older code reads them so: the labels of 2,500 people reach 1.2 px above the picture and to
-# 1.3 px from its left edge, but not nearer than 2.7 px to the right and lower ones; and a network that has
-# learnt from drawn people, whose joints are exact, finds those of 2,000 people 0.1 px left of the labels and
-# 0.4 px below.
+# 1.3 px from its left edge, but not nearer than 2.7 px to the right and lower ones; and networks that have
+# learnt from drawn people, whose joints are exact, find joints in the mean within half a pixel of the labels,
+# sideways and downwards, whichever way up people are. Labels moved by 1 would be 1 px and 1.5 px off.
 LSP_ORIGIN, LSPET_ORIGIN = 1.0, 0.0
 
 _J = SKELETON.num_joints

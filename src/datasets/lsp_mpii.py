@@ -7,6 +7,7 @@ trained on these must not be scored on MPII's validation split.
 """
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ def read_lsp_mpii(data_dir: Path, split: str, valid_share: float = 0.0) -> Annot
     visible[of_lsp[:, None] & (part <= 0).all(2)] = UNLABELLED
     rows = _rows_of(split, of_lsp, found["istrain"], ~(visible == UNLABELLED).all(1), path)
     images, of_lsp, visible = images[rows], of_lsp[rows], visible[rows]
-    origin = np.where(_is_lspet(images, of_lsp), LSPET_ORIGIN, LSP_ORIGIN)[:, None]
+    origin = np.where(of_lsp, np.where(_is_lspet(images), LSPET_ORIGIN, LSP_ORIGIN), mpii.ORIGIN)[:, None]
     joints = part[rows] - origin[..., None]
     index, person = number_pictures(images)
     return Annotations(
@@ -82,19 +83,18 @@ def build_lsp_mpii(data_dir: Path) -> str:
     for release, folder in ((LSP, leeds), (LSPET, leeds), (mpii.MPII, people)):
         release.prepare(folder)
     parts = [
-        (read_lsp(leeds, "train"), TRAIN),
-        (read_lspet(leeds, "train", valid_share=0.0), TRAIN),
-        (read_lsp(leeds, "test"), LSP_TEST),
-        (mpii.read_mpii(people, "train"), TRAIN),
-        (mpii.read_mpii(people, "valid"), TRAIN),
-        (mpii.read_mpii(people, "test"), MPII_TEST),
+        (read_lsp(leeds, "train"), TRAIN, LSP_ORIGIN),
+        (read_lspet(leeds, "train", valid_share=0.0), TRAIN, LSPET_ORIGIN),
+        (read_lsp(leeds, "test"), LSP_TEST, LSP_ORIGIN),
+        (mpii.read_mpii(people, "train"), TRAIN, mpii.ORIGIN),
+        (mpii.read_mpii(people, "valid"), TRAIN, mpii.ORIGIN),
+        (mpii.read_mpii(people, "test"), MPII_TEST, mpii.ORIGIN),
     ]
-    for annotations, _ in (parts[0], parts[2]):
+    for annotations, *_ in (parts[0], parts[2]):
         _require_pictures(annotations, leeds)
-    origins = [LSP_ORIGIN, LSPET_ORIGIN, LSP_ORIGIN, 1.0, 1.0, 1.0]
-    columns = [_columns(*part, origin, data_dir) for part, origin in zip(parts, origins, strict=True)]
+    columns = [_columns(*part, data_dir) for part in parts]
     save_h5(target, {key: np.concatenate([column[key] for column in columns]) for key in columns[0]})
-    return f"{target} written: {sum(len(annotations) for annotations, _ in parts)} people"
+    return f"{target} written: {sum(len(annotations) for annotations, *_ in parts)} people"
 
 
 def _require_pictures(people: Annotations, data_dir: Path) -> None:
@@ -120,10 +120,9 @@ def _is_lsp(images: np.ndarray, path: Path) -> np.ndarray:
     return of_lsp
 
 
-def _is_lspet(images: np.ndarray, of_lsp: np.ndarray) -> np.ndarray:
-    """Which people (N,) are of LSPET: its pictures have numbers of five digits, LSP's of four."""
-    digits = np.char.str_len(images) - np.char.rfind(images, b"im") - len("im.jpg")
-    return of_lsp & (digits == 5)
+def _is_lspet(images: np.ndarray) -> np.ndarray:
+    """Which people (N,) of LSP and LSPET are of LSPET: its pictures have numbers of five digits, not four."""
+    return np.array([re.search(rb"\d{5}\.\w+$", name) is not None for name in images.tolist()], bool)
 
 
 def _rows_of(

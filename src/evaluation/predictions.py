@@ -32,7 +32,7 @@ from src.datasets.skeletons import skeleton as skeleton_named
 from src.errors import UserError
 from src.evaluation.predict import Found
 
-_ZERO_BASED = ("synth", "coco")
+_ZERO_BASED = ("synth", "coco", "lspet")
 
 
 @dataclass(frozen=True)

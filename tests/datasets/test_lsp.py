@@ -64,6 +64,16 @@ def test_lspet_flag_means_labelled(tmp_path: Path) -> None:
     np.testing.assert_allclose(train.joints[3, 7], joints[7, :2, 3], atol=CLOSE)
 
 
+def test_lspet_labels_reach_above_the_picture(tmp_path: Path) -> None:
+    """Three of the first 2,500 people's do: the flag alone tells what is labelled."""
+    joints = make_lspet(tmp_path)
+    joints[13, :, 0], joints[12, :, 0] = (20, -1.2, 1), (30, 0, 1)
+    scipy.io.savemat(tmp_path / "joints.mat", {"joints": joints})
+    train = readers.read("lspet", tmp_path, "train")
+    np.testing.assert_allclose(train.joints[0, [13, 12]], [(20, -1.2), (30, 0)], atol=CLOSE)
+    assert (train.visible[0, [13, 12]] == VISIBLE).all()
+
+
 @pytest.mark.parametrize(("share", "train", "valid"), [(0.2, 8, 2), (0.3, 7, 3), (0.5, 5, 5)])
 def test_lspet_holds_out_its_last_rows(tmp_path: Path, share: float, train: int, valid: int) -> None:
     make_lspet(tmp_path, 10)

@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import scipy.io
 
 from src.datasets import readers
 from src.datasets.annotations import HIDDEN, UNLABELLED, VISIBLE
@@ -123,6 +124,26 @@ def test_built_file_holds_the_releases(releases: Path) -> None:
         np.testing.assert_allclose(getattr(train, field), expected, rtol=1e-5)
     assert train.path(0) == releases / "LSP/lsp_dataset/images/im0001.jpg" and train.path(0).is_file()
     assert VISIBLE in valid.visible and HIDDEN in valid.visible and (test.visible == UNLABELLED).all()
+
+
+def test_built_file_keeps_the_coordinates_of_each_release(releases: Path) -> None:
+    """Those of MPII and LSP count from 1, those of LSPET do not; labels beyond the top edge stay labels."""
+    folder = releases / "LSP" / "lspet_dataset"
+    lspet = scipy.io.loadmat(folder / "joints.mat")["joints"]
+    lspet[13, :, 0] = 20, -1.2, 1
+    scipy.io.savemat(folder / "joints.mat", {"joints": lspet})
+    lsp = scipy.io.loadmat(releases / "LSP" / "lsp_dataset" / "joints.mat")["joints"]
+    build_lsp_mpii(releases)
+    with h5py.File(releases / "lsp_mpii.h5") as file:
+        part = file["part"][()]
+    knee = MPII.index("right knee")
+    np.testing.assert_allclose(part[:3, knee], lsp[:2, 1, :3].T, atol=CLOSE)
+    labelled = lspet[1, 2] == 1
+    np.testing.assert_allclose(part[3:8, knee][labelled], lspet[1, :2].T[labelled], atol=CLOSE)
+    train = readers.read("lsp_mpii", releases, "train")
+    head = MPII.index("head top")
+    np.testing.assert_allclose(train.joints[3, head], (20, -1.2), atol=CLOSE)
+    assert train.visible[3, head] == VISIBLE
 
 
 def test_built_file_has_the_six_fields(releases: Path) -> None:

@@ -134,7 +134,9 @@ def test_an_unnamed_skeleton_is_told_by_its_joints(tmp_path: Path) -> None:
     assert read_predictions(path, N, LSP, 1).skeleton is LSP
 
 
-@pytest.mark.parametrize(("dataset", "origin"), [("mpii", 1), ("lsp", 1), ("coco", 0), ("synth", 0)])
+@pytest.mark.parametrize(
+    ("dataset", "origin"), [("mpii", 1), ("lsp", 1), ("lsp_mpii", 1), ("lspet", 0), ("coco", 0), ("synth", 0)]
+)
 def test_release_origin(dataset: str, origin: int) -> None:
     assert release_origin(dataset) == origin
 
