@@ -25,7 +25,7 @@ from src.datasets.synth.figure import Body, dress
 from src.datasets.synth.poses import sample_pose
 from src.datasets.synth.rotation import blend
 from src.datasets.synth.scene import VISIBLE, Actor, Labels, Scene, framed
-from src.datasets.synth.style import STYLES
+from src.datasets.synth.style import WHOLE
 from src.errors import UserError
 from src.utils.command import command, note
 from src.utils.files import appearing, writable_folder
@@ -54,7 +54,7 @@ def render_clip(number: int, count: int, side: int, poses: str) -> Iterator[Fram
     bodies = [Body(build, turned_frames(each, build)) for each in turns]
     standing = np.concatenate([body.points - _ground(body) for body in bodies])
     camera = sample_camera(geometry, (standing.min(0) + standing.max(0)) / 2, poses)
-    camera = framed(geometry, camera, standing, side, STYLES["upright"])
+    camera = framed(geometry, camera, standing, side, WHOLE)
     for body in bodies:
         actor = Actor(body, dress(_random(number, 1), body), _before(camera, body))
         rendering = Scene((actor,), side, _random(number, 2), _random(number, 3)).render()

@@ -33,7 +33,8 @@ def sample_group(
 ) -> Scene:
     """A scene of one to MOST people. All that joints depend on comes from `geometry`; `side`: pixels.
 
-    poses: their set, which has a style of its own; upright people face the camera. parts: what is drawn.
+    poses: the set that poses are from, which has a style of its own; upright people face the camera. parts:
+    what is drawn.
     """
     bodies = [sample_body(geometry, poses) for _ in range(sample_count(geometry))]
     places = _places(geometry, len(bodies))

@@ -59,8 +59,8 @@ class Scene:
     """Actors, nearest last, in a square picture of `side` pixels, with random states for all the rest: what
     stands before them, which labels depend on, and how things look.
 
-    style: how it is photographed. parts: what is drawn. What is left out is drawn all the same, where nobody
-    sees it: all else stays.
+    style: how it is lit and photographed. parts: what is drawn. What is left out is drawn all the same, where
+    nobody sees it: all else stays.
     """
 
     actors: tuple[Actor, ...]
@@ -147,7 +147,7 @@ def framed(rng: np.random.Generator, camera: Camera, points: np.ndarray, side: i
     jitter = rng.uniform(-1, 1, 2)
     focal = share * side / (BOX_OVER_JOINTS * float((high - low).max()))
     middle = (low + high) / 2
-    shift = jitter * (1 - share) / 2 * side  # the crop stays within the picture
+    shift = jitter * (1 - share) / 2 * side  # the crop stays within the picture, or around it
     cut_draw, zoom = rng.random(), rng.uniform(1.3, 2.1)
     if cut_draw < style.cut_off:
         focal, middle, shift = focal * zoom, flat[LANDMARK_NAMES.index("thorax")], jitter * 0.22 * side
@@ -193,7 +193,7 @@ def _backdrop(rng: np.random.Generator, camera: Camera, side: int, style: Style)
 
 
 def _grained(rng: np.random.Generator, picture: np.ndarray, deviation: float) -> np.ndarray:
-    """The picture (S, S, 3) with a surface: its grain is as strong as a number of this deviation."""
+    """The picture (S, S, 3) with the grain of a surface, whose strength is a number of this deviation."""
     side = picture.shape[0]
     depth, surface = rng.normal(0, deviation), background.surface(int(rng.integers(background.SURFACES)))
     if side > background.SIDE:

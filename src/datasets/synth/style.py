@@ -1,4 +1,4 @@
-"""How the people of a set of poses are photographed."""
+"""How the people of a set of poses are framed, lit and photographed."""
 
 from typing import NamedTuple
 
@@ -13,13 +13,14 @@ class Creases(NamedTuple):
 
 
 class Style(NamedTuple):
-    """What is drawn at random, and how far.
+    """Ranges of what is drawn at random.
 
     largest: the side of a crop around a person over that of the picture, at most; a crop beyond 1 has black
-    borders. cut_off: the share of people whom the edge of the picture cuts off. ambient: how much light comes
-    from everywhere, from and to. backgrounds: how many there are. exposure: the logarithm of how bright they
-    are, its mean and deviation. grain: the deviation of the grain of their surfaces. contrasty: whether the
-    camera hardens contrast, sharpens, and lets colours fade.
+    borders. cut_off: the share of people whom the edge of the picture cuts off. Both are of people who are
+    alone: groups have ranges of their own. ambient: how much light comes from everywhere, from and to.
+    backgrounds: how many there are. exposure: the logarithm of how bright they are, its mean and deviation.
+    grain: the deviation of the strength of the grain of their surfaces. creases: those of cloth and skin.
+    contrasty: whether the camera hardens contrast, sharpens, and lets colours fade.
     """
 
     largest: float = 0.92
@@ -32,11 +33,14 @@ class Style(NamedTuple):
     contrasty: bool = False
 
 
-# As 2,000 pictures of sports have it (LSPET): people fill them, every eighth joint is outside or hidden, an
-# eighth of the pixels is nearly black, and details of one and two pixels are twice as strong as in "all".
+WHOLE = Style(cut_off=0.0)
+
+# "acrobatic" is as 2,000 pictures of sports have it (LSPET): people fill them, every eighth joint is not
+# labelled, a sixth of the pixels of crops is nearly black, half of that beyond the edge, and details of one
+# and two pixels are twice as strong as in "all".
 STYLES = {
     "all": Style(),
-    "upright": Style(cut_off=0.0),
+    "upright": WHOLE,
     "acrobatic": Style(
         largest=1.15,
         cut_off=0.16,
