@@ -362,6 +362,31 @@ def test_a_picture_that_breaks_in_training_is_left_out(
     assert [row["step"] for row in rows(folder / "log.csv")] == ["3", "6", "9"]
 
 
+def test_pictures_that_break_between_runs_are_left_out_up_to_the_final_predictions(
+    own_coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that goes on is past its first epoch. What scores it later is strict again."""
+    train(tmp_path, own_coco, "--exp", "x", "--epochs", 1)
+    cut(own_coco / "images/train2017/000000000011.jpg")
+    cut(own_coco / "images/val2017/000000000101.jpg")
+    capsys.readouterr()
+    go_on(tmp_path, "--exp", "x", "--continue", "--epochs", 2, "--final-predictions")
+    said = capsys.readouterr().err
+    assert said.count("coco train: 1 picture left out") == 1
+    assert said.count("coco valid: 1 picture left out") == 2  # in validation, and in the final predictions
+    assert (tmp_path / "hgpose-ae/x/final_results.json").is_file()
+    assert state(tmp_path / "hgpose-ae/x")["position"]["step"] == 6
+    assert "000000000101.jpg is cut short" in mistake(capsys, score, tmp_path, "--exp", "x")
+
+
+def test_a_broken_picture_in_the_first_validation_ends_the_run(
+    own_coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut(own_coco / "images/val2017/000000000101.jpg")
+    said = mistake(capsys, train, tmp_path, own_coco, "--exp", "x", "--epochs", 2)
+    assert "000000000101.jpg is cut short" in said
+
+
 def test_a_broken_picture_ends_the_run_where_asked_and_nothing_is_lost(
     own_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -145,7 +145,8 @@ def final_results(network: nn.Module, run: Run) -> None:
         people = open_scenes(options, "valid", skeleton, options.input_res)
     multiple = architecture(run.head["arch"]).input_multiple(**run.head["config"])
     search = Search.of(skeleton, options.input_res, multiple, max_people=options.max_people)
-    batches = validation_batches(SceneViews(people, search.sides), options, run.device, batches=0)
+    views = SceneViews(people, search.sides)
+    batches = validation_batches(views, options, run.device, 0, run.skips_bad_images())
     results, figures = score(people, list(find_all(network, batches, search, run.device)))
     path = run.experiment.folder / "final_results.json"
     write_results(path, results)

@@ -697,8 +697,8 @@ def add_data_options(parser: Parser, datasets: Sequence[str], several: bool = Fa
     data.add_argument("--valid-share", type=share, default=0.2, help="share held out where there is no split")
     data.add_argument(
         "--skip-bad-images", action=BooleanOptionalAction, default=None,
-        help="leave out pictures that cannot be read, and count them; none: in training those that break"
-        " after the first epoch",
+        help="leave out pictures that cannot be read, and count them; none: in training those met after"
+        " the first epoch",
     )  # fmt: skip
 
 

@@ -137,7 +137,7 @@ def final_predictions(network: torch.nn.Module, run: Run) -> None:
         note(f"no test split ({error}); predicting the validation split")
         people = open_people(options, "valid", skeleton, options.input_res)
     crops = PersonCrops(people, options.input_res)
-    batches = validation_batches(crops, options, run.device, batches=0)
+    batches = validation_batches(crops, options, run.device, 0, run.skips_bad_images())
     mass = run.head["target_mass"]
     found = predict(network, batches, run.device, skeleton.flip_order, target_mass=mass)
     write_predictions(run.experiment.folder, "final_preds", found, people)

@@ -176,16 +176,22 @@ def _joined(totals: Totals) -> dict[str, float]:
 
 
 def validation_batches(
-    samples: Samples, options: Namespace, device: torch.device, batches: int | None = None
+    samples: Samples,
+    options: Namespace,
+    device: torch.device,
+    batches: int | None = None,
+    skip_bad_images: bool | None = None,
 ) -> Iterator[Batch]:
     """The batches of a split in order, or `--valid-iters` of them spread over it; whole, for one process.
 
-    Says at the end how many pictures were left out; UserError if that were all.
+    skip_bad_images: whether pictures that cannot be read are left out; None: as the options say. Says at the
+    end how many pictures were left out; UserError if that were all.
     """
     wanted = options.valid_iters if batches is None else batches
     loader = load(samples, in_order(len(samples), options.batch_size, wanted), options.workers, device)
     left_out, found = list[str](), False
-    for batch in readable(loader, lambda: bool(options.skip_bad_images), left_out):
+    skip = bool(options.skip_bad_images) if skip_bad_images is None else skip_bad_images
+    for batch in readable(loader, lambda: skip, left_out):
         found = True
         yield batch
     if left_out and not found:

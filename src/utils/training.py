@@ -224,8 +224,8 @@ class Run:
                 raise _went_wrong("a weight is not finite", self.position.step)
 
     def skips_bad_images(self) -> bool:
-        """Whether pictures that cannot be read are left out now. One that breaks later does not end a run of
-        days: what the first epoch and its validation did not meet is left out, unless options say otherwise.
+        """Whether pictures that cannot be read are left out now: as the options say, else after the first
+        epoch and its validation. A picture that breaks later does not end a run of days.
         """
         asked: bool | None = self.options.skip_bad_images
         return self.position.epoch > 0 if asked is None else asked
@@ -427,7 +427,7 @@ def _train_epoch(
         elapsed = max(time.monotonic() - start, 1e-9)
         rate = (position.step - first_step) * options.batch_size / elapsed
         losses = " ".join(f"{name} {value:.4g}" for name, value in run.totals.means().items())
-        accuracy = f"accuracy {100 * run.accuracy.mean():.1f}%"  # of this process: others are not asked
+        accuracy = f"accuracy {_percent(run.accuracy.mean(), 1)}"  # of this process: others are not asked
         return f"{losses} {accuracy} {rate:.1f} images/s, {100 * waited / elapsed:.0f}% waiting for data"
 
     title = f"epoch {position.epoch + 1}/{options.epochs}"
@@ -564,9 +564,9 @@ def _summary(row: Row, epochs: int) -> str:
     return " ".join([*parts, f"| lr {row['lr']:.3g}, {clock(row['seconds'])}"])
 
 
-def _percent(share: float) -> str:
+def _percent(share: float, digits: int = 2) -> str:
     """A dash where nobody was there to be found."""
-    return "–" if math.isnan(share) else f"{100 * share:.2f}%"
+    return "–" if math.isnan(share) else f"{100 * share:.{digits}f}%"
 
 
 def _leave(run: Run) -> NoReturn:

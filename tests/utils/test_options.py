@@ -42,6 +42,17 @@ def test_defaults_config_and_typed_rise(tmp_path: Path) -> None:
     assert args.epochs == 7 and args.skip_bad_images is False
 
 
+def test_bad_images_are_skipped_refused_or_neither(tmp_path: Path) -> None:
+    """Neither is a default, and stays so in recipes and for runs that go on."""
+    assert parse("--exp", "x").skip_bad_images is None
+    recipe = config(tmp_path / "a.yaml", "skip-bad-images: null\n")
+    assert parse("--exp", "x", "--config", recipe).skip_bad_images is None
+    for stored in (None, True, False):
+        store(tmp_path, f"was-{stored}", **{"skip-bad-images": stored})
+        args = parse("--exp", f"was-{stored}", "--exp-dir", tmp_path, "--continue")
+        assert args.skip_bad_images is stored
+
+
 def test_stored_options_lie_between_defaults_and_what_is_typed(tmp_path: Path) -> None:
     others = {"load-model": "a.pth", "exp": "old", "data-dir": None}
     store(tmp_path, "old", epochs=9, lr=0.1, seed=4, **others)
