@@ -379,6 +379,17 @@ def test_pictures_that_break_between_runs_are_left_out_up_to_the_final_predictio
     assert "000000000101.jpg is cut short" in mistake(capsys, score, tmp_path, "--exp", "x")
 
 
+def test_a_report_leaves_out_a_picture_that_cannot_be_read(
+    own_coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("plotly", reason="reports are drawn with Plotly: pip install -e '.[report]'")
+    folder = train(tmp_path, own_coco, "--exp", "x")
+    cut(own_coco / "images/val2017/000000000101.jpg")
+    go_on(tmp_path, "--exp", "x", "--continue", "--report")
+    assert "run on 3 of 4 pictures" in (folder / "report.html").read_text()
+    assert "coco valid: 1 picture left out" in capsys.readouterr().err
+
+
 def test_a_broken_picture_in_the_first_validation_ends_the_run(
     own_coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

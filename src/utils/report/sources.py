@@ -37,8 +37,9 @@ def scoring_options(
     argv += ["--device", settings.device, "--workers", str(settings.workers)]
     args = parse_test(build, "", folder.parent.name, argv)
     args.input_res = stored_options(folder).get("input-res", args.input_res)
+    args.skip_bad_images = True  # the page says how many were looked at
     args.valid_iters = -(-settings.samples // args.batch_size)
-    args.batch_size = -(-settings.samples // args.valid_iters)  # no more than asked for, where that divides
+    args.batch_size = -(-settings.samples // args.valid_iters)  # as many as asked for, or hardly more
     return args
 
 
