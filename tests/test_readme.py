@@ -37,7 +37,7 @@ def _expanded(lines: Iterable[str]) -> Iterator[str]:
     values = dict[str, str]()
     for line in lines:
         if given := re.fullmatch(r'(\w+)=(?:"(.*)"|(\S+))', line):
-            values[given[1]] = given[2] or given[3]
+            values[given[1]] = given[2] or given[3] or ""
         line = re.sub(r"\$(\w+)", lambda name: values.get(name[1], name[0]), line)
         if elsewhere := re.fullmatch(r"\(cd (\S+) && python (.*)\)", line):
             line = f"python {elsewhere[1]}/{elsewhere[2].replace(' recipes/', f' {elsewhere[1]}/recipes/')}"
@@ -71,7 +71,8 @@ def test_commands_are_those_that_exist(document: Path, words: list[str]) -> None
         return
     task = document.parent if document.parent != ROOT else ROOT / "hgpose"
     folders = (task, ROOT, ROOT / "hgpose", ROOT / "tools")  # prose may leave out the folder
-    script = next(path for path in (folder / words[1] for folder in folders) if path.is_file())
+    script = next((path for path in (folder / words[1] for folder in folders) if path.is_file()), None)
+    assert script is not None, words[1]
     if script.name in ("train.py", "test.py"):
         opts = load_script(script.parent / "opts.py")
         parser = Parser("")

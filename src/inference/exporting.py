@@ -177,6 +177,9 @@ def to_onnx(loaded: models.LoadedModel, decode: bool, half: bool, opset: int) ->
 @contextmanager
 def _without_output() -> Iterator[None]:
     """Keep from the standard output what C++ prints there: the exporter a network that it cannot write."""
+    if sys.stdout is None:  # it is closed
+        yield
+        return
     sys.stdout.flush()
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     try:

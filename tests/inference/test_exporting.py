@@ -1,6 +1,7 @@
 """What an exported file holds, its decoding, and that a file which answers differently is noticed."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -127,3 +128,8 @@ def test_an_operation_that_the_opset_lacks(capfd):
         to_onnx(model, decode=False, half=False, opset=13)
     print("the output is there again", flush=True)
     assert capfd.readouterr() == ("the output is there again\n", "")
+
+
+def test_a_closed_output_is_none_of_its_business(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert to_onnx(loaded("hg", 32, **SIZES), decode=False, half=False, opset=17)

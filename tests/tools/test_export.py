@@ -70,10 +70,11 @@ def test_replaces_a_file_only_when_it_is_told_to(checkpoint, tmp_path, capsys, m
     monkeypatch.undo()
     tool.main([str(checkpoint), "--out", str(out), "--overwrite"])
     assert f"wrote {out}" in capsys.readouterr().err and pose.load(out).skeleton == FIVE
-    before, same = (
-        checkpoint.read_bytes(),
-        checkpoint.parent / ".." / checkpoint.parent.name / checkpoint.name,
-    )
+
+
+def test_does_not_replace_the_checkpoint_itself(checkpoint, capsys):
+    before, folder = checkpoint.read_bytes(), checkpoint.parent
+    same = folder / ".." / folder.name / checkpoint.name
     said = refused(capsys, checkpoint, "--out", same, "--overwrite")
     assert "is the checkpoint itself" in said and checkpoint.read_bytes() == before
 
