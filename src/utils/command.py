@@ -58,7 +58,8 @@ def command(main: Main) -> Callable[..., None]:
         try:
             main(argv)
             leave()
-            sys.stdout.flush()  # here a closed pipe can still be caught
+            if sys.stdout is not None:  # else it was closed before
+                sys.stdout.flush()  # here a closed pipe can still be caught
         except KeyboardInterrupt:
             _fail(130, "interrupted")
         except BrokenPipeError:  # e.g. `… | head`: what is still to be flushed goes nowhere

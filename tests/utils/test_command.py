@@ -1,0 +1,17 @@
+"""What wraps every program."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.task_runner import ROOT
+
+PROGRAM = "from src.utils.command import command\ncommand(lambda argv: print('done'))()"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell closes the output")
+def test_a_program_ends_well_with_its_output_closed() -> None:
+    words = ["sh", "-c", '"$0" -c "$1" >&-', sys.executable, PROGRAM]
+    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
