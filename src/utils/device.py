@@ -53,11 +53,12 @@ def _own_device(name: str) -> str:
 
 
 def keep_memory() -> None:
-    """Have glibc keep freed memory for the next step: giving it back and taking it again costs a third.
+    """Have glibc keep freed memory for the next step, instead of giving it back and taking it again.
 
-    Training on a CPU allocates and frees the same large blocks in every step, a process that prepares data
-    in every picture (a tenth of its time). Threads share the memory: what they have of their own, such as
-    one that runs a network beside a program, is given back all the same. Elsewhere it does nothing.
+    That costs training on a CPU, which needs the same large blocks in every step, a third of its time, and a
+    process that prepares data, which needs them for every picture, a tenth. Threads share the memory: what
+    they have of their own, such as one that runs a network beside a program, is given back all the same.
+    Elsewhere than on Linux it does nothing.
     """
     if not sys.platform.startswith("linux"):
         return

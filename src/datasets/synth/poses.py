@@ -1,7 +1,8 @@
-"""Poses at random: variations of some forty base poses, and a share of anything that joints allow.
+"""Poses at random: variations of some sixty base poses, and a share of anything that joints allow.
 
-There are three sets of them: "all"; "upright", who stand, walk or run; and "acrobatic", in which people jump,
-crouch, lie, and stand on their hands as often as in pictures of sports and parkour.
+There are three sets of them: "all", of all but the poses that acrobats alone take; "upright", who stand, walk
+or run; and "acrobatic", in which people jump, crouch, tumble, lie, and stand on their hands as often as in
+pictures of sports and parkour.
 """
 
 from typing import NamedTuple
