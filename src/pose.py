@@ -5,7 +5,7 @@
     (person,) = pose.predict(model, "picture.jpg")  # or model("picture.jpg")
     print(person.joints, person.score)
 
-Without a name `load` opens the network in hgpose/pretrained, if one is there. A file that `tools/export.py`
+Without a name `load` opens the network that ships, in hgpose/pretrained. A file that `tools/export.py`
 wrote does as well as a checkpoint, and needs no PyTorch: that is imported for checkpoints only.
 """
 

@@ -4,7 +4,7 @@
     python tools/predict.py best.pth picture.jpg --box 40 10 120 300 --out found
     python tools/predict.py best.onnx 0 --show --out found          a camera; needs no PyTorch
     find . -name '*.png' | python tools/predict.py best.pth - --out found
-    python tools/predict.py picture.jpg --out found       the network in hgpose/pretrained, if there is one
+    python tools/predict.py picture.jpg --out found       the network that ships, in hgpose/pretrained
 
 A network for one person looks at the whole picture, unless --box, --detections or a detector of torchvision
 whose weights are on this machine say where people are; a network of associative embedding finds everybody.
