@@ -370,7 +370,9 @@ def parse(argv: Sequence[str]) -> Namespace:
     parts = parser.add_argument_group("parts")
     parts.add_argument("--only", type=one_of(PARTS), nargs="+", metavar="PART", help=f"of {', '.join(PARTS)}")
     parts.add_argument("--size", type=positive, default=20000, help="how many people are drawn")
-    parts.add_argument("--poses", type=one_of(POSES), default="acrobatic", help="what people do (--synth-poses)")
+    parts.add_argument(
+        "--poses", type=one_of(POSES), default="acrobatic", help="what people do (--synth-poses)"
+    )
     parts.add_argument("--bank", type=path, metavar="DIR", help="where drawings are kept (--synth-bank)")
     photos = parser.add_argument_group("photographs")
     photos.add_argument("--checkpoint", type=path, metavar="FILE", help="learnt from drawn people")
