@@ -6,6 +6,12 @@ import pytest
 import torch
 
 from bench import faithful
+from bench.plain_sample import RADIUS, SIGMA
+from src.datasets import readers
+from src.datasets.augmentation import Augmentation
+from src.datasets.crops import PersonCrops, collate
+from src.datasets.skeletons import MPII
+from src.datasets.targets import gaussian_heatmaps, target_cells, to_images
 from src.utils.experiment import read_rows
 from src.utils.runs import read_run
 from tests.releases import make_lspet
@@ -41,10 +47,24 @@ def test_both_formulations_learn_the_same(
         read_rows(tmp_path / "hgpose" / name / "log.csv") for name in (faithful.OURS, faithful.PLAIN)
     )
     assert [row["step"] for row in ours] == [row["step"] for row in plain] == ["2", "4"]
-    # the same weights and samples, pictures to half a pixel: the losses of the first two steps differ by some
-    # per mille, other weights differ by a tenth; later steps of RMSprop make much of any difference
-    assert float(ours[0]["train_loss"]) == pytest.approx(float(plain[0]["train_loss"]), rel=0.01)
+    # the same weights and samples but pictures to half a pixel, of which a fresh network that normalises over
+    # six people makes one to four per cent (four seeds); the samples are compared by themselves
+    assert float(ours[0]["train_loss"]) == pytest.approx(float(plain[0]["train_loss"]), rel=0.05)
     assert (tmp_path / "hgpose" / "faithful.png").stat().st_size > 10_000
+
+
+def test_both_formulations_see_the_same_samples(lspet: Path) -> None:
+    people = readers.read("lspet", lspet, "train", skeleton=MPII)
+    ours = PersonCrops(people, faithful.RES, Augmentation(), seed=3)
+    plain = faithful.PlainPeople(people, seed=3)
+    size = faithful.RES // 4
+    for key in ((0, 0), (0, 5), (1, 2)):
+        batch = collate(ours.__getitems__([key]))
+        cells, has_target = target_cells(batch["joints"], batch["visible"], faithful.RES, size)
+        picture, heatmaps = plain[key]
+        torch.testing.assert_close(gaussian_heatmaps(cells, has_target, size, SIGMA, RADIUS)[0], heatmaps)
+        # noise, moved by half a pixel; those of other people are 0.14 apart and more
+        assert float((to_images(batch["image"], batch["color"])[0] - picture).abs().mean()) < 0.03
 
 
 @pytest.mark.slow
