@@ -88,10 +88,7 @@ def _blur(rng: np.random.Generator, picture: np.ndarray, scale: float) -> np.nda
 def _grade(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     """Gamma, contrast, brightness and a colour cast in one table."""
     level = np.arange(256)[:, None] / 255
-    curve = level ** np.exp(rng.normal(0, 0.16))
-    gain = np.exp(rng.normal(0, 0.05, 3)) * np.exp(rng.normal(0, 0.08))
-    table = np.clip(curve * gain * 255 + rng.normal(0, 6), 0, 255).astype(np.uint8)
-    return cv2.LUT(picture, table.reshape(1, 256, 3))
+    return _exposed(rng, picture, level ** np.exp(rng.normal(0, 0.16)), 0.05, 0.08)
 
 
 def _harden(rng: np.random.Generator, picture: np.ndarray, scale: float) -> np.ndarray:
@@ -99,9 +96,7 @@ def _harden(rng: np.random.Generator, picture: np.ndarray, scale: float) -> np.n
     level = np.arange(256)[:, None] / 255
     curve = level ** np.exp(rng.normal(0.02, 0.2))
     curve = _MIDDLE + (curve - _MIDDLE) * np.exp(rng.normal(0.15, 0.18))
-    gain = np.exp(rng.normal(0, 0.06, 3)) * np.exp(rng.normal(0, 0.1))
-    table = np.clip(curve * gain * 255 + rng.normal(0, 6), 0, 255).astype(np.uint8)
-    picture = cv2.LUT(picture, table.reshape(1, 256, 3))
+    picture = _exposed(rng, picture, curve, 0.06, 0.1)
     grey = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     color, sharpened, amount, reach = rng.uniform((0.45, 0, 0.3, 0.5), (1, 1, 1.6, 1.1))
     picture = cv2.addWeighted(picture, color, grey, 1 - color, 0)
@@ -109,3 +104,15 @@ def _harden(rng: np.random.Generator, picture: np.ndarray, scale: float) -> np.n
         return picture
     soft = cv2.GaussianBlur(picture, (0, 0), reach * scale)
     return cv2.addWeighted(picture, 1 + amount, soft, -amount, 0)
+
+
+def _exposed(
+    rng: np.random.Generator, picture: np.ndarray, curve: np.ndarray, cast: float, exposure: float
+) -> np.ndarray:
+    """The picture with its levels on a curve (256, 1), brighter or darker, in a tint.
+
+    cast, exposure: the deviations of the logarithms of what channels and the whole are multiplied by.
+    """
+    gain = np.exp(rng.normal(0, cast, 3)) * np.exp(rng.normal(0, exposure))
+    table = np.clip(curve * gain * 255 + rng.normal(0, 6), 0, 255).astype(np.uint8)
+    return cv2.LUT(picture, table.reshape(1, 256, 3))
