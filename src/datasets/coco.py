@@ -203,4 +203,5 @@ COCO = Release(
     splits=tuple(_NAMES),
     unannotated=("test",),
     scenes=read_scenes,
+    origin=0.0,
 )

@@ -22,13 +22,6 @@ ENLARGE = 1.25  # the box of a crop over the reference box
 LSPET_BOX = 1.1  # the reference box over the longest side of the box around the joints
 LSP_BOX = 0.8  # the reference box over the longest side of the picture: 1.25 times it is the whole picture
 
-# Where the first pixel begins in each release's coordinates. LSP's come from MATLAB. LSPET's do not count
-# from 1, though older code reads them so: the labels of 2,500 people reach 1.2 px above the picture and to
-# 1.3 px from its left edge, but not nearer than 2.7 px to the right and lower ones; and networks that have
-# learnt from drawn people, whose joints are exact, find joints in the mean within half a pixel of the labels,
-# sideways and downwards, whichever way up people are. Labels moved by 1 would be 1 px and 1.5 px off.
-LSP_ORIGIN, LSPET_ORIGIN = 1.0, 0.0
-
 _J = SKELETON.num_joints
 
 
@@ -39,7 +32,6 @@ class _Layout:
     archive: what is downloaded, without .zip; it is unpacked into a folder of that name.
     candidates: where the joints may lie, the more telling names first; the folder images is beside them.
     shape: that of `joints`, None being the people; axes: how it is transposed to (people, joints, 3).
-    origin: where the first pixel begins in its coordinates.
     """
 
     archive: str
@@ -47,7 +39,6 @@ class _Layout:
     shape: tuple[int | None, ...]
     axes: tuple[int, int, int]
     image: str
-    origin: float
 
 
 _LSP = _Layout(
@@ -56,7 +47,6 @@ _LSP = _Layout(
     shape=(3, _J, None),
     axes=(2, 1, 0),
     image="images/im{:04d}.jpg",
-    origin=LSP_ORIGIN,
 )
 _LSPET = _Layout(
     archive="lspet_dataset",
@@ -64,7 +54,6 @@ _LSPET = _Layout(
     shape=(_J, 3, None),
     axes=(2, 0, 1),
     image="images/im{:05d}.jpg",
-    origin=LSPET_ORIGIN,
 )
 
 
@@ -129,7 +118,7 @@ def _load(data_dir: Path, release: Release, layout: _Layout) -> tuple[Path, np.n
     flags = joints[..., 2]
     if not np.isin(flags, (0, 1)).all():
         raise UserError(f"{path}: the third value of a joint is neither 0 nor 1; is it the right file?")
-    return path, joints[..., :2] - layout.origin, flags == 1
+    return path, joints[..., :2] - release.origin, flags == 1
 
 
 def _record(
@@ -199,4 +188,10 @@ LSPET = Release(
     read=read_lspet,
     prepare=partial(unpack, archive=_LSPET.archive, candidates=_LSPET.candidates),
     splits=("train", "valid"),
+    # They do not count from 1, though older code reads them so: the labels of 2,500 people reach 1.2 px
+    # above the picture and to 1.3 px from its left edge, but not nearer than 2.7 px to the right and lower
+    # ones; and networks that have learnt from drawn people, whose joints are exact, find joints in the mean
+    # within half a pixel of the labels, whichever way up people are. Labels moved by 1 would be 1 px and 1.5
+    # px off.
+    origin=0.0,
 )

@@ -15,7 +15,7 @@ import numpy as np
 from src.datasets import mpii
 from src.datasets.annotations import UNLABELLED, VISIBLE, Annotations
 from src.datasets.files import check_codes, check_shape, decode_names, load_h5, save_h5
-from src.datasets.lsp import LSP, LSP_ORIGIN, LSPET, LSPET_ORIGIN, read_lsp, read_lspet
+from src.datasets.lsp import LSP, LSPET, read_lsp, read_lspet
 from src.datasets.release import Release, number_pictures, torso_lengths
 from src.datasets.skeletons import MPII as SKELETON
 from src.errors import UserError
@@ -51,7 +51,8 @@ def read_lsp_mpii(data_dir: Path, split: str, valid_share: float = 0.0) -> Annot
     visible[of_lsp[:, None] & (part <= 0).all(2)] = UNLABELLED
     rows = _rows_of(split, of_lsp, found["istrain"], ~(visible == UNLABELLED).all(1), path)
     images, of_lsp, visible = images[rows], of_lsp[rows], visible[rows]
-    origin = np.where(of_lsp, np.where(_is_lspet(images), LSPET_ORIGIN, LSP_ORIGIN), mpii.ORIGIN)[:, None]
+    of_leeds = np.where(_is_lspet(images), LSPET.origin, LSP.origin)
+    origin = np.where(of_lsp, of_leeds, mpii.MPII.origin)[:, None]
     joints = part[rows] - origin[..., None]
     index, person = number_pictures(images)
     return Annotations(
@@ -83,12 +84,12 @@ def build_lsp_mpii(data_dir: Path) -> str:
     for release, folder in ((LSP, leeds), (LSPET, leeds), (mpii.MPII, people)):
         release.prepare(folder)
     parts = [
-        (read_lsp(leeds, "train"), TRAIN, LSP_ORIGIN),
-        (read_lspet(leeds, "train", valid_share=0.0), TRAIN, LSPET_ORIGIN),
-        (read_lsp(leeds, "test"), LSP_TEST, LSP_ORIGIN),
-        (mpii.read_mpii(people, "train"), TRAIN, mpii.ORIGIN),
-        (mpii.read_mpii(people, "valid"), TRAIN, mpii.ORIGIN),
-        (mpii.read_mpii(people, "test"), MPII_TEST, mpii.ORIGIN),
+        (read_lsp(leeds, "train"), TRAIN, LSP.origin),
+        (read_lspet(leeds, "train", valid_share=0.0), TRAIN, LSPET.origin),
+        (read_lsp(leeds, "test"), LSP_TEST, LSP.origin),
+        (mpii.read_mpii(people, "train"), TRAIN, mpii.MPII.origin),
+        (mpii.read_mpii(people, "valid"), TRAIN, mpii.MPII.origin),
+        (mpii.read_mpii(people, "test"), MPII_TEST, mpii.MPII.origin),
     ]
     for annotations, *_ in (parts[0], parts[2]):
         _require_pictures(annotations, leeds)

@@ -35,7 +35,6 @@ from src.errors import UserError
 from src.utils.progress import Progress
 
 ENLARGE, SHIFT = 1.25, 15.0  # the crop of a person over the annotated box
-ORIGIN = 1.0  # where the first pixel begins in the coordinates of all forms
 ISTRAIN = (-1, 0, 1, 2)  # 1 training, 0 test; the others are of training pictures, but without annotation
 HEAD_SHARE = 0.6  # of the head box's diagonal is the head size of PCKh (SC_BIAS in the official evaluation)
 
@@ -163,9 +162,9 @@ def _record(name: str, root: Path, columns: Columns) -> Annotations:
         skeleton=SKELETON,
         root=root,
         images=np.char.add(b"images/", columns["images"]),
-        joints=columns["joints"] - ORIGIN,
+        joints=columns["joints"] - MPII.origin,
         visible=columns["visible"],
-        center=columns["center"] - ORIGIN,
+        center=columns["center"] - MPII.origin,
         scale=columns["scale"],
         enlarge=np.full(count, ENLARGE),
         shift=np.full(count, SHIFT),

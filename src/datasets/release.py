@@ -26,7 +26,7 @@ class Release:
     there; returns a line that says what it did. scenes(data_dir, split, valid_share): the whole pictures of a
     split with everybody in them, for releases that annotate several people a picture. unannotated: splits of
     pictures alone, of which nothing is prepared or checked. twice: names of the pictures that the release
-    itself has in two splits.
+    itself has in two splits. origin: where the first pixel begins in its coordinates.
     """
 
     dataset: str
@@ -38,6 +38,7 @@ class Release:
     unannotated: tuple[str, ...] = ()
     scenes: Callable[[Path, str, float], SceneAnnotations] | None = None
     twice: tuple[str, ...] = ()
+    origin: float = 1.0
 
     def find(self, data_dir: Path, candidates: Iterable[str]) -> Path:
         """The first of the candidates, paths relative to `data_dir`, that exists.

@@ -25,14 +25,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from src.datasets import readers
 from src.datasets.annotations import Annotations, People
 from src.datasets.files import check_shape, h5_file, load_h5, load_json, load_mat, read_h5, save_mat
 from src.datasets.skeletons import SKELETONS, Skeleton
 from src.datasets.skeletons import skeleton as skeleton_named
 from src.errors import UserError
 from src.evaluation.predict import Found
-
-_ZERO_BASED = ("synth", "coco", "lspet")
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def _fields(predictions: Predictions) -> dict[str, Any]:
 
 def release_origin(dataset: str) -> int:
     """The coordinate of the first pixel in a release, and so in files of predictions that do not name it."""
-    return 0 if dataset in _ZERO_BASED else 1
+    return 0 if dataset == "synth" else int(readers.release(dataset).origin)
 
 
 class Stored(NamedTuple):

@@ -60,7 +60,7 @@ def test_lspet_flag_means_labelled(tmp_path: Path) -> None:
     train = readers.read("lspet", tmp_path, "train")
     assert train.images[0] == b"images/im00001.jpg"
     assert (train.visible == np.where(joints[:, 2, :8].T == 1, VISIBLE, UNLABELLED)).all()
-    # as they are: LSPET's do not count from 1 (LSPET_ORIGIN)
+    # as they are: LSPET's do not count from 1 (LSPET.origin)
     np.testing.assert_allclose(train.joints[3, 7], joints[7, :2, 3], atol=CLOSE)
 
 
