@@ -70,10 +70,10 @@ def _fused(tags: Tensor, cells: Tensor, labelled: Tensor) -> tuple[Tensor, Tenso
     """`associative_embedding` by the extension, of tags in float32 or float64.
 
     The third result is computed in the same pass: slopes, (B, P, J, L, 2) float64, by how much pull and push
-    change with the tags of each joint.
+    change with the tags of each joint, 0 without a label.
     """
     pull, push = (torch.empty(len(tags), dtype=torch.float64) for _ in range(2))
-    slopes = torch.zeros(*labelled.shape, tags.shape[1], 2, dtype=torch.float64)
+    slopes = torch.empty(*labelled.shape, tags.shape[1], 2, dtype=torch.float64)
     _call("ae_loss", tags, cells, labelled, pull, push, slopes)
     return pull.to(tags.dtype), push.to(tags.dtype), slopes
 

@@ -17,7 +17,7 @@ typedef struct {
 enum { AE_OUTSIDE = 1, AE_NO_MEMORY = 2 };
 
 /* The loss of each image, pull (B,) and push (B,), and what a change of a joint's tag changes in them:
-   slopes (B, P, J, L, 2), which is written where labelled. */
+   slopes (B, P, J, L, 2), 0 without a label. */
 int ae_loss(const ae_batch *batch, const void *tags, double *pull, double *push, double *slopes);
 
 /* Add to the maps of a gradient, at the joints, the slopes weighted for each image: (B,) of pull and push. */

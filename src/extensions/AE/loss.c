@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "declarations.h"
 
@@ -38,7 +39,8 @@ static int64_t slopes_of(const ae_batch *batch, int64_t person, int64_t joint)
     return 2 * batch->dimensions * (person * batch->joints + joint);
 }
 
-/* Count the joints of a person and average their tags, which are left where pull's slopes will be. */
+/* Count the joints of a person and average their tags, which are left where pull's slopes will be; there are
+   zeros for joints without a label. */
 static int read_person(const ae_batch *batch, int64_t image, int64_t person, const void *tags,
                        ae_people *people, double *slopes)
 {
@@ -47,12 +49,14 @@ static int read_person(const ae_batch *batch, int64_t image, int64_t person, con
     for (int64_t l = 0; l < size; l++)
         mean[l] = 0;
     for (int64_t joint = 0; joint < batch->joints; joint++) {
-        if (!is_labelled(batch, image, person, joint))
+        double *slope = slopes + slopes_of(batch, person, joint);
+        if (!is_labelled(batch, image, person, joint)) {
+            memset(slope, 0, (size_t)(2 * size) * sizeof(double));
             continue;
+        }
         int64_t at = offset_of(batch, image, person, joint);
         if (at < 0)
             return AE_OUTSIDE;
-        double *slope = slopes + slopes_of(batch, person, joint);
         for (int64_t l = 0; l < size; l++, at += batch->strides[1]) {
             slope[2 * l] = batch->is_double ? ((const double *)tags)[at] : ((const float *)tags)[at];
             mean[l] += slope[2 * l];
@@ -94,10 +98,27 @@ static double push_apart(int64_t slots, int64_t size, ae_people *people)
     return sum;
 }
 
+/* Ask for all tags of an image at once: each is a wait for memory of its own otherwise. */
+static void prefetch(const ae_batch *batch, int64_t image, const char *tags)
+{
+#ifdef __GNUC__
+    int64_t bytes = batch->is_double ? sizeof(double) : sizeof(float);
+    for (int64_t person = 0; person < batch->people; person++)
+        for (int64_t joint = 0; joint < batch->joints; joint++) {
+            if (!is_labelled(batch, image, person, joint))
+                continue;
+            int64_t at = offset_of(batch, image, person, joint);
+            if (at >= 0)
+                __builtin_prefetch(tags + at * bytes);
+        }
+#endif
+}
+
 static int loss_of_image(const ae_batch *batch, int64_t image, const void *tags, ae_people *people,
                          double *pull, double *push, double *slopes)
 {
     int64_t slots = batch->people, size = batch->dimensions, present = 0;
+    prefetch(batch, image, tags);
     for (int64_t person = 0; person < slots; person++) {
         int status = read_person(batch, image, person, tags, people, slopes);
         if (status)
