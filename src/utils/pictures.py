@@ -21,6 +21,7 @@ from src.utils.files import replacing
 from src.utils.tracking import extent
 
 Colour = tuple[int, int, int]
+Point = tuple[int, int]  # in fixed point
 
 # Told apart with any colour vision. Left and right as the joints' names have it.
 LEFT: Colour = (255, 159, 28)
@@ -94,7 +95,7 @@ def draw_pose(
     if fade and scores is not None:
         _paint_faded(image, joints, shown, scores, pen)
     else:
-        _paint(image, joints, shown, hidden, pen)
+        _paint(image, _fixed_points(joints), shown, hidden, pen)
     return image
 
 
@@ -125,7 +126,7 @@ def draw_people(
         if fade:
             _paint_faded(image, joints, shown, scores, pen)
         else:
-            _paint(image, joints, shown, np.zeros(len(joints), bool), pen)
+            _paint(image, _fixed_points(joints), shown, np.zeros(len(joints), bool), pen)
     return image
 
 
@@ -135,10 +136,11 @@ def draw_truth(
     """A copy of the picture (H, W, 3) with the annotated joints (J, 2) as thin white limbs."""
     shown = _shown(joints, None, 0.0, visible)
     image = image.copy()
+    points = _fixed_points(joints)
     limbs = [limb for limb in skeleton.limbs if shown[limb[0]] and shown[limb[1]]]
     for colour, thickness in ((EDGE, 3), (TRUTH, 1)):
         for a, b in limbs:
-            _line(image, joints[a], joints[b], colour, thickness)
+            _line(image, points[a], points[b], colour, thickness)
     return image
 
 
@@ -321,17 +323,17 @@ class _Pen(NamedTuple):
         return [limb for limb in self.skeleton.limbs if shown[limb[0]] and shown[limb[1]]]
 
 
-def _paint(image: np.ndarray, joints: np.ndarray, shown: np.ndarray, hidden: np.ndarray, pen: _Pen) -> None:
-    """Draw a person into the picture: the joints (J, 2) that are to be shown, hidden ones as rings."""
+def _paint(image: np.ndarray, points: list[Point], shown: np.ndarray, hidden: np.ndarray, pen: _Pen) -> None:
+    """Draw a person into the picture: of the joints those that are to be shown, hidden ones as rings."""
     limbs = pen.limbs(shown)
     for a, b in limbs:
-        _line(image, joints[a], joints[b], EDGE, pen.outline)
+        _line(image, points[a], points[b], EDGE, pen.outline)
     for a, b in limbs:
         colour = pen.colour or limb_colour(pen.skeleton, (a, b))
-        _line(image, joints[a], joints[b], colour, pen.thickness)
+        _line(image, points[a], points[b], colour, pen.thickness)
     for joint in np.flatnonzero(shown).tolist():
         fill = pen.colour or joint_colour(pen.skeleton, joint)
-        _dot(image, joints[joint], fill, pen.radius, hollow=hidden[joint])
+        _dot(image, points[joint], fill, pen.radius, hollow=hidden[joint])
 
 
 def _paint_faded(
@@ -341,15 +343,15 @@ def _paint_faded(
     corner, part = _around(image, joints[shown], pen.outline + 2)
     if not part.size:
         return
-    joints = joints - corner
+    points = _fixed_points(joints - corner)
     painted, cover = part.copy(), np.zeros(part.shape[:2], np.uint8)
-    _paint(painted, joints, shown, np.zeros(len(joints), bool), pen)
-    opacity = np.round(255 * np.clip(FAINTEST + scores, FAINTEST, 1)).astype(int)
-    of_limbs = [(int(opacity[[a, b]].mean()), a, b) for a, b in pen.limbs(shown)]
+    _paint(painted, points, shown, np.zeros(len(points), bool), pen)
+    opacity = np.round(255 * np.clip(FAINTEST + scores, FAINTEST, 1)).astype(int).tolist()
+    of_limbs = [((opacity[a] + opacity[b]) // 2, a, b) for a, b in pen.limbs(shown)]
     for value, a, b in sorted(of_limbs):  # where limbs cross, the surest counts
-        _line(cover, joints[a], joints[b], (value,) * 3, pen.outline)
+        _line(cover, points[a], points[b], (value,) * 3, pen.outline)
     for joint in np.flatnonzero(shown).tolist():
-        _disc(cover, joints[joint], (int(opacity[joint]),) * 3, pen.radius + 1)
+        _disc(cover, points[joint], (opacity[joint],) * 3, pen.radius + 1)
     weight = cover.astype(np.float32) / 255
     part[:] = cv2.blendLinear(painted, part, weight, 1 - weight)
 
@@ -369,22 +371,20 @@ def _thickness(size: float) -> int:
     return max(1, min(40, round(size / 100)))
 
 
-def _fixed_point(point: np.ndarray) -> tuple[int, int]:
-    """Continuous coordinates as OpenCV counts them: from the centre of pixel 0, in fixed point."""
-    x, y = point.tolist()  # plain numbers: there are many, and NumPy takes ten times as long for two
-    return _fixed(x), _fixed(y)
+def _fixed_points(points: np.ndarray) -> list[Point]:
+    """Continuous coordinates (n, 2) as OpenCV counts them: from the centre of pixel 0, in fixed point.
+
+    What is not finite, and so not drawn, becomes some number.
+    """
+    near = np.clip(np.nan_to_num(points), -_FAR, _FAR)
+    return [(x, y) for x, y in np.rint((near - 0.5) * 2**_SUBPIXEL_BITS).astype(int).tolist()]
 
 
-def _fixed(value: float) -> int:
-    return round((min(max(value, -_FAR), _FAR) - 0.5) * 2**_SUBPIXEL_BITS)
+def _line(image: np.ndarray, start: Point, end: Point, colour: Colour, thickness: int) -> None:
+    cv2.line(image, start, end, colour, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
-def _line(image: np.ndarray, start: np.ndarray, end: np.ndarray, colour: Colour, thickness: int) -> None:
-    ends = _fixed_point(start), _fixed_point(end)
-    cv2.line(image, *ends, colour, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
-
-
-def _dot(image: np.ndarray, center: np.ndarray, colour: Colour, radius: float, hollow: bool) -> None:
+def _dot(image: np.ndarray, center: Point, colour: Colour, radius: float, hollow: bool) -> None:
     """A disc with a dark edge; a hollow one has a dark middle."""
     _disc(image, center, EDGE, radius + 1)
     _disc(image, center, colour, radius)
@@ -392,9 +392,9 @@ def _dot(image: np.ndarray, center: np.ndarray, colour: Colour, radius: float, h
         _disc(image, center, EDGE, radius / 2)
 
 
-def _disc(image: np.ndarray, center: np.ndarray, colour: Colour, radius: float) -> None:
+def _disc(image: np.ndarray, center: Point, colour: Colour, radius: float) -> None:
     fixed = round(radius * 2**_SUBPIXEL_BITS)
-    cv2.circle(image, _fixed_point(center), fixed, colour, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
+    cv2.circle(image, center, fixed, colour, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
 def _fit(image: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
