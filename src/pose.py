@@ -111,7 +111,8 @@ def predict(
 
     A file is turned as its orientation tag says: joints and boxes are in pixels of the upright picture.
     boxes: (x, y, width, height) in pixels around each person; without them the whole picture is taken for one
-    person. A network of associative embedding finds everybody, and takes no boxes; joints that it did not
+    person, whose joints are where Gaussians through the heatmaps have their peaks (DARK, Zhang et al., CVPR
+    2020). A network of associative embedding finds everybody, and takes no boxes; joints that it did not
     find are NaN, and the surest person comes first. flip_test: average with the mirrored picture.
 
     Raises UserError for a picture that cannot be read, a wrong shape, or a box without area.

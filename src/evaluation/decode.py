@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-_LEAST = 1e-10  # of what a logarithm is taken of, as in the code of DARK
+from src.evaluation.cells import LEAST
 
 
 def argmax_cells(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,7 +145,7 @@ def _smoothed(heatmaps: Tensor, cells: Tensor, sigma: float) -> Tensor:
     weights = torch.exp(-(distance**2) / (2 * sigma**2)) * (distance.abs() <= reach)
     weights = weights / weights[0].sum()
     window = _around(heatmaps, cells, 2 + reach).float()
-    return (weights @ window @ weights.T).clamp(min=_LEAST)
+    return (weights @ window @ weights.T).clamp(min=LEAST)
 
 
 def as_targets(heatmaps: Tensor, target_mass: float) -> Tensor:

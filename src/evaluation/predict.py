@@ -65,14 +65,15 @@ def located(
     images: Tensor,
     flip_order: list[int] | None = None,
     target_mass: float | None = None,
+    dark_sigma: float | None = None,
 ) -> tuple[Tensor, Tensor, float]:
     """The joints in images (B, 3, H, W), averaged with the mirror's, if asked; for heatmaps and coordinates.
 
     Returns points (B, J, 2) in cells, scores (B, J), and the side of a cell in pixels. Coordinates are in
     cells of as many pixels as those of most heatmaps, and have no score but 1. target_mass: for maps of
-    logits, which are averaged as such.
+    logits, which are averaged as such. dark_sigma: as in `decode`.
     """
-    return _joints(_output(network, images, flip_order), images.shape[-1], target_mass)
+    return _joints(_output(network, images, flip_order), images.shape[-1], target_mass, dark_sigma)
 
 
 def _output(network: nn.Module, images: Tensor, flip_order: list[int] | None) -> Tensor:

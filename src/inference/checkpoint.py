@@ -13,10 +13,10 @@ from src.errors import UserError
 from src.evaluation.decode import as_targets
 from src.evaluation.predict import located
 from src.evaluation.search import Search, maps_of
+from src.inference.runner import SMOOTHING
 from src.models.folding import fold
 from src.utils.device import AMP_TYPES, autocast, choose_device
 from src.utils.speed import precision
-
 
 class Checkpoint(nn.Module):
     """The network of a checkpoint as it is fastest (`src.inference.runner`).
@@ -51,7 +51,7 @@ class Checkpoint(nn.Module):
     @torch.inference_mode()
     def joints(self, images: np.ndarray, flip_test: bool) -> tuple[np.ndarray, np.ndarray]:
         order = self.skeleton.flip_order if flip_test else None
-        points, scores, stride = located(self, self._images(images), order, self.target_mass)
+        points, scores, stride = located(self, self._images(images), order, self.target_mass, SMOOTHING)
         return points.cpu().numpy() * np.float32(stride), scores.cpu().numpy()
 
     @torch.inference_mode()

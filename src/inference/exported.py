@@ -7,7 +7,7 @@ Whatever runs such a file finds in it
     tags              (batch, L, J, h, w) float32, of a network of associative embedding
     coordinates       (batch, J, 2) float32 in units of the crop, instead of heatmaps, of a regression network
 
-and with --decode also
+and with --decode also, for other programs (here maps are decoded, as those of a checkpoint are)
 
     joints, scores    (batch, J, 2) in pixels of the images, (batch, J); one person each
     peaks             (batch, J, K, 2) in pixels, of a network of associative embedding: the highest peaks
@@ -32,6 +32,7 @@ import numpy as np
 from src.datasets.skeletons import Skeleton
 from src.errors import UserError
 from src.evaluation.cells import as_targets, decode
+from src.inference.runner import SMOOTHING
 
 FORMAT = 1
 METADATA = {
@@ -78,20 +79,16 @@ class Exported:
         self.multi_person = TAGS in outputs
         self.has_maps = COORDINATES not in outputs
         self._output = HEATMAPS if self.has_maps else COORDINATES
-        self._decodes = JOINTS in outputs
         self._require_fit(outputs, path)
 
     def share(self, calls: int) -> None:
         pass
 
     def joints(self, images: np.ndarray, flip_test: bool) -> tuple[np.ndarray, np.ndarray]:
-        if self._decodes and not flip_test:
-            points, scores = self.run(to_floats(images), [JOINTS, SCORES])
-            return points, scores
         output = self._averaged(to_floats(images), flip_test)
         if not self.has_maps:
             return output * np.float32(self.input_res), np.ones(output.shape[:2], np.float32)
-        points, scores = decode(output, self.target_mass)
+        points, scores = decode(output, self.target_mass, SMOOTHING)
         return points * np.float32(self.input_res / output.shape[-1]), scores
 
     def maps(self, images: np.ndarray, flip_test: bool) -> tuple[np.ndarray, np.ndarray | None]:

@@ -9,6 +9,11 @@ import numpy as np
 
 from src.datasets.skeletons import Skeleton
 
+# Cells: a joint is put where a Gaussian through the map, smoothed by one of this width, has its peak (DARK,
+# `src.evaluation.decode`). Unlike a quarter of a cell, that does not jump from frame to frame of a video, nor
+# where maps are rounded.
+SMOOTHING = 1.0
+
 
 class Runner(Protocol):
     """A network that is ready to run.
