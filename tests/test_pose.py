@@ -187,17 +187,28 @@ def test_tags_beside_maps(checkpoints, exported, pictures):
 
 
 def test_reduced_precision_is_that_of_autocast(checkpoints):
-    """Weights cast once give what autocast gives, which casts them each time; the last layer apart."""
+    """Weights cast once give what autocast gives, which casts them each time; the last layers apart."""
     model = pose.load(checkpoints["single"], device="cpu", amp="bf16")
     images = torch.rand(2, 3, SIDE, SIDE)
     with torch.inference_mode(), autocast(torch.device("cpu"), "bf16"):
         expected = models.load(checkpoints["single"]).network(images)[-1]
     with torch.inference_mode():
         answer = model.runner(images)[-1]
-    assert exact_layers(model.runner.network) == {"heads.0"}
+    assert exact_layers(model.runner.network) == {"heads.0", "stacks.0.project.conv"}
     assert answer.dtype == torch.float32
     # two roundings of 8 bits apart in each of some 20 layers
     assert float((answer - expected).abs().max()) < 0.1 * float(expected.abs().max())
+
+
+def test_layers_between_stacks_stay_in_float32(tmp_path):
+    """And the one before the last heatmaps. A transposed convolution in that place is no such layer."""
+    between = {"heads.0", "merge_features.0", "merge_heatmaps.0", "heads.1", "stacks.1.project.conv"}
+    sizes = {"hg": {"stacks": 2, "feats": 8, "depth": 1}, "simple": {"backbone": "resnet10"}}
+    for (arch, config), expected in zip(sizes.items(), (between, {"head"}), strict=True):
+        network = loaded(arch, SIDE, **config).network
+        save_checkpoint(tmp_path / "it.pth", describe(network, FIVE.to_dict(), SIDE))
+        model = pose.load(tmp_path / "it.pth", device="cpu", amp="bf16")
+        assert exact_layers(model.runner.network) == expected
 
 
 def exact_layers(network: nn.Module) -> set[str]:
