@@ -11,10 +11,13 @@ def describe(device: str) -> dict[str, str | int]:
 
     from src.datasets.workers import cores
     from src.utils import device as devices
+    from src.utils.speed import best_amp
 
+    amp, why = best_amp(torch.device("cpu"))
+    bf16 = f", {why}" if amp == "bf16" else ""
     versions = {"Python": platform.python_version(), "torch": torch.__version__, "OpenCV": cv2.__version__}
     return {
-        "processor": f"{_processor()} ({torch.backends.cpu.get_cpu_capability()}{_bf16()})",
+        "processor": f"{_processor()} ({torch.backends.cpu.get_cpu_capability()}{bf16})",
         "cores": cores(),
         "threads": torch.get_num_threads(),
         "system": platform.platform(terse=True),
@@ -30,11 +33,3 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, platform.machine())
-
-
-def _bf16() -> str:
-    import torch
-
-    if torch.cpu._is_amx_tile_supported():
-        return ", AMX"
-    return ", avx512_bf16" if torch.cpu._is_avx512_bf16_supported() else ""

@@ -179,7 +179,7 @@ def parse(
     build(parser)
     args = parser.parse_strictly(argv)
     _check_start(args)
-    _check_epochs(argv)
+    _check_length(args, argv)
     return args
 
 
@@ -192,8 +192,12 @@ def _check_start(args: argparse.Namespace) -> None:
             raise UserError(f"--{name.replace('_', '-')} is about --load-model FILE: give that, too")
 
 
-def _check_epochs(argv: Sequence[str]) -> None:
-    """UserError for two lengths that are typed at once; one of a recipe gives way to the other."""
+def _check_length(args: argparse.Namespace, argv: Sequence[str]) -> None:
+    """UserError for two lengths that are typed at once (one of a recipe gives way to the other), and for an
+    end that nothing looks out for.
+    """
+    if args.early_stop and not args.valid_every:
+        raise UserError("--early-stop looks at validations: give --valid-every, too, or leave it out")
     if {"--epochs", "--more-epochs"} <= {word.partition("=")[0] for word in argv}:
         raise UserError("--epochs says how many there are in all, --more-epochs how many more: give one")
 
@@ -351,6 +355,11 @@ def positive_real(text: str) -> float:
 def share(text: str) -> float:
     """A number from 0 to 1."""
     return _number(float, text, lambda x: 0 <= x <= 1, "a number from 0 to 1")
+
+
+def decay(text: str) -> float:
+    """A number from 0 to below 1: what averages keep of themselves in a step."""
+    return _number(float, text, lambda x: 0 <= x < 1, "a number from 0 to below 1")
 
 
 def _number(kind: Callable[[str], Any], text: str, holds: Callable[[Any], bool], expected: str) -> Any:
@@ -876,7 +885,7 @@ def add_optimizer_options(parser: Parser, optimizer: str, lr: float) -> None:
     group.add_argument("--lr-decay", type=real, default=0.0, help="inverse: lr / (1 + decay x iteration)")
     group.add_argument("--warmup", type=count, default=0, help="iterations in which the rate rises from 0")
     group.add_argument("--clip", type=real, default=0.0, help="largest norm of the gradient; 0: no limit")
-    group.add_argument("--ema", type=share, default=0.0, help="decay of the averaged weights; 0: no average")
+    group.add_argument("--ema", type=decay, default=0.0, help="decay of the averaged weights; 0: no average")
 
 
 def add_speed_options(parser: Parser) -> None:

@@ -142,6 +142,11 @@ def test_words_without_option_stand_anywhere(words: str) -> None:
         (["--report=5"], "--report/--no-report: it takes no value, and has '5'"),
         (["--seed", "5", "6"], "no option takes '6'; see --help"),
         (["--epochs", "3", "--more-epochs=2"], "--epochs says how many there are in all, --more-epochs how"),
+        (
+            ["--early-stop", "3", "--valid-every", "0"],
+            "--early-stop looks at validations: give --valid-every",
+        ),
+        (["--ema", "1"], "--ema: a number from 0 to below 1 is wanted, not '1'"),
         (["--batch-size", "0"], "--batch-size: a whole number from 1 is wanted, not '0'"),
         (["--flip-prob", "1.5"], "--flip-prob: a number from 0 to 1 is wanted"),
         (["--lr", "nan"], "--lr: a number from 0 is wanted"),
