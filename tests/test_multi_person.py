@@ -595,6 +595,19 @@ def test_data_that_are_damaged(
         assert not (tmp_path / "exp").exists()
 
 
+@pytest.mark.parametrize("task", ["hgpose", "hgpose-ae"])
+@pytest.mark.parametrize("names", [[*COCO_NAMES, "tail"], COCO_NAMES[::-1]], ids=["one more", "other order"])
+def test_splits_with_different_joints(
+    own_coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], names: list[str], task: str
+) -> None:
+    write_coco(own_coco, coco_content(4, 101, names), "person_keypoints_val2017", "images/val2017")
+    argv = ["--exp-dir", str(tmp_path / "exp"), *SMALL, "--dataset", "coco", "--data-dir", str(own_coco)]
+    said = mistake(capsys, main_of(f"{task}/train.py"), ["--exp", "x", *argv])
+    joints = ", ".join(name.replace("_", " ") for name in names)
+    assert said.startswith(f"error: coco valid has the joints {joints}; those of coco train are nose, left")
+    assert not (tmp_path / "exp").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

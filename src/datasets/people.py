@@ -116,6 +116,15 @@ def open_scenes(
     return record.for_training(options.empty_share) if learns else record
 
 
+def check_joints(people: People | ScenePeople, valid: People | ScenePeople) -> None:
+    """UserError unless both splits have the same joints in the same order, as one network has them."""
+    if valid.skeleton.joints != people.skeleton.joints:
+        raise UserError(
+            f"{valid.name} has the joints {', '.join(valid.skeleton.joints)}; those of {people.name} are"
+            f" {', '.join(people.skeleton.joints)}"
+        )
+
+
 def data_folder(options: Namespace, dataset: str | None = None) -> Path:
     """The folder of a data set: from `--data-dir`, a folder or one for each name, or data/<dataset>."""
     name, given = dataset or options.dataset, options.data_dir

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from src.datasets.annotations import MASKED
 from src.datasets.augmentation import SceneAugmentation
 from src.datasets.crops import Batch
-from src.datasets.people import open_scenes
+from src.datasets.people import check_joints, open_scenes
 from src.datasets.scene_annotations import ScenePeople
 from src.datasets.scenes import Scenes
 from src.datasets.skeletons import Skeleton
@@ -83,6 +83,7 @@ class TagObjective:
 def open_pictures(options: Namespace) -> tuple[Scenes, Scenes]:
     """The pictures to learn from, augmented, and those to validate with; people too many are said."""
     people, valid = (open_scenes(options, split, None, options.input_res) for split in ("train", "valid"))
+    check_joints(people, valid)
     Grouping.of(people.skeleton, max_people=options.max_people)  # refuses what validation could not do
     if beyond := people.beyond(options.max_people):
         note(f"{people.name}: {beyond:,} people beyond --max-people {options.max_people} are masked")

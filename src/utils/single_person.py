@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from src.datasets.annotations import People
 from src.datasets.augmentation import Augmentation
 from src.datasets.crops import Batch, PersonCrops
-from src.datasets.people import open_people
+from src.datasets.people import check_joints, open_people
 from src.datasets.skeletons import Skeleton
 from src.datasets.skeletons import skeleton as named_skeleton
 from src.datasets.targets import gaussian_heatmaps, gaussian_mass, target_cells
@@ -85,6 +85,7 @@ def open_crops(options: Namespace) -> tuple[PersonCrops, PersonCrops]:
     """The crops to learn from, augmented, and those to validate with."""
     skeleton = named_skeleton(options.skeleton) if options.skeleton else None
     people, valid = (open_people(options, split, skeleton, options.input_res) for split in ("train", "valid"))
+    check_joints(people, valid)
     augmentation = Augmentation(
         options.scale_aug, options.rotate_aug, options.rotate_prob, options.flip_prob, options.color_aug
     )
