@@ -14,6 +14,8 @@ import h5py
 import numpy as np
 import scipy.io
 
+from src.datasets.skeletons import COCO
+
 WIDTH, HEIGHT = 96, 72
 LSP_JOINTS, MPII_JOINTS = 14, 16
 Arrays = dict[str, np.ndarray]
@@ -334,7 +336,9 @@ def coco_content(count: int = 4, first_id: int = 11, names: Sequence[str] = COCO
             runs = {"counts": [HEIGHT * 50, HEIGHT * 20, HEIGHT * (WIDTH - 70)], "size": [HEIGHT, WIDTH]}
             crowd = {"segmentation": runs, "iscrowd": 1, "bbox": [50.0, 0.0, 20.0, float(HEIGHT)]}
             annotations.append(annotations[-1] | crowd | {"id": 1000 + len(annotations)})
-    category = {"id": 1, "name": "person", "keypoints": list(names), "skeleton": [[2, 1], [3, 1]]}
+    limbs = COCO.limbs if names == COCO_NAMES else ((1, 0), (2, 0))
+    skeleton = [[a + 1, b + 1] for a, b in limbs]
+    category = {"id": 1, "name": "person", "keypoints": list(names), "skeleton": skeleton}
     return {"images": images, "annotations": annotations, "categories": [category]}
 
 

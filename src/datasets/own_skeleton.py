@@ -12,6 +12,7 @@ skeleton.yaml, of which every line may be left out where the JSON or the names o
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,13 @@ def build_skeleton(
 
     joints: none if the JSON names none. limbs: pairs of places in them, from 0. declared: of `read_declared`.
     source: the file that errors name. The result is COCO's where the joints are COCO's and nothing is
-    declared. Raises UserError for what makes no skeleton, and for a left joint without a right one, whose
-    mirror would be wrong.
+    declared, but for limbs of its own. Raises UserError for what makes no skeleton, and for a left joint
+    without a right one, whose mirror would be wrong.
     """
     names = _names(declared.get("joints", joints), source)
     if not declared and tuple(names) == COCO.joints:
-        return COCO
+        drawn, usual = ({frozenset(limb) for limb in some} for some in (limbs, COCO.limbs))
+        return replace(COCO, limbs=tuple(limbs)) if drawn and drawn != usual else COCO
     if joints and len(names) != len(joints):
         raise UserError(f"{source} declares {len(names)} joints, but the annotations have {len(joints)}")
     if "flip_pairs" in declared:
@@ -87,17 +89,21 @@ def build_skeleton(
     if "torso" in declared:
         torso = _pair(declared["torso"], names, "torso", source)
     everybody = tuple(range(len(names)))
-    return Skeleton(
-        name=name,
-        joints=tuple(names),
-        flip_pairs=tuple(pairs),
-        limbs=tuple(limbs),
-        groups=groups,
-        accuracy_joints=everybody,
-        mean_joints=everybody,
-        sigmas=_sigmas(declared.get("sigmas", {}), names, source),
-        torso=torso,
-    )
+    sigmas = _sigmas(declared.get("sigmas", {}), names, source)
+    try:
+        return Skeleton(
+            name=name,
+            joints=tuple(names),
+            flip_pairs=tuple(pairs),
+            limbs=tuple(limbs),
+            groups=groups,
+            accuracy_joints=everybody,
+            mean_joints=everybody,
+            sigmas=sigmas,
+            torso=torso,
+        )
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
 
 
 def _names(joints: Any, source: Path) -> list[str]:

@@ -1,5 +1,7 @@
 """Skeletons that users bring: read off names, declared in YAML, and refused where they make no sense."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ from tests.releases import COCO_NAMES
 NAMES = ["nose", "left_paw", "right_paw", "tail"]
 
 
-def build(joints: list[str], declared: dict[str, Any] | None = None) -> Skeleton:
-    return build_skeleton(
-        "own", joints, [(0, 1)] if len(joints) > 1 else [], declared or {}, Path("own.json")
-    )
+def build(
+    joints: list[str],
+    declared: dict[str, Any] | None = None,
+    limbs: Sequence[tuple[int, int]] = ((0, 1),),
+) -> Skeleton:
+    return build_skeleton("own", joints, limbs if len(joints) > 1 else [], declared or {}, Path("own.json"))
 
 
 @pytest.mark.parametrize(
@@ -30,7 +34,9 @@ def test_names_are_spelt_one_way(spelt: str) -> None:
 
 
 def test_coco_is_known_by_its_joints() -> None:
-    assert build(COCO_NAMES) is COCO
+    for limbs in (COCO.limbs, [(b, a) for a, b in COCO.limbs[::-1]], []):
+        assert build(COCO_NAMES, limbs=limbs) is COCO
+    assert build(COCO_NAMES, limbs=[(0, 5), (0, 6)]) == replace(COCO, limbs=((0, 5), (0, 6)))
     assert build(COCO_NAMES[:5]).sigmas == COCO.sigmas[:5]
 
 
@@ -68,7 +74,7 @@ def test_what_is_declared_comes_first(tmp_path: Path) -> None:
         ("joints: nose", "the joints must be a list of names"),
         ("joints: [nose, tail]", "declares 2 joints, but the annotations have 4"),
         ("flip_pairs: [[left paw, rigth paw]]", r"'rigth paw', which is no joint \(did you mean 'right"),
-        ("flip_pairs: [[left paw, right paw], [left paw, tail]]", "a joint is in two flip pairs"),
+        ("flip_pairs: [[left paw, right paw], [left paw, tail]]", "skeleton.yaml: .* is in two flip pairs"),
         ("flip_pairs: [left paw, right paw]", "flip_pairs must be of pairs such as"),
         ("limbs: nose", "limbs must be a list, not 'nose'"),
         ("limbs: [[nose, tail, nose]]", "limbs must be of pairs"),
