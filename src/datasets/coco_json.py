@@ -6,6 +6,7 @@ Coordinates count from 0.
 
 import json
 import os
+import reprlib
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -75,8 +76,9 @@ def load_boxes(path: Path) -> Boxes:
             raise UserError(f"{path} is no list of detections; is it in COCO's format of results?")
         image_id = _ids(rows, "image_id", "detection", path)
         category = _ids(rows, "category_id", "detection", path)
-        box = _boxes(rows, np.arange(len(rows)), "detection", path)
-        score = _numbers(_column(rows, "score", "detection", path), "score", "detection", path)
+        places = np.arange(len(rows))
+        box = _boxes(rows, places, "detection", path)
+        score = _numbers(_column(rows, "score", "detection", path), "score", places, "detection", path)
     broken = ~(np.isfinite(box).all(1) & np.isfinite(score))
     if broken.any():
         raise UserError(
@@ -202,14 +204,30 @@ def _category(
         names = ", ".join(str(row.get("name")) for row in named)
         raise UserError(f"{path}: the categories {names} have different keypoints; keep one of them")
     category: dict[str, Any] = named[0] if named else {}
-    try:
-        limbs = [(int(a) - 1, int(b) - 1) for a, b in category.get("skeleton") or ()]
-    except (OverflowError, TypeError, ValueError):
-        raise UserError(f"{path}: the skeleton of a category must be pairs of numbers from 1") from None
+    limbs = _limbs(category, path)
     source = declared_in if declared else path
     name, joints = str(category.get("name", "person")), category.get("keypoints", [])
     chosen = set(_ids(named, "id", "category", path).tolist())
     return chosen, build_skeleton(name, joints, limbs, declared, source)
+
+
+def _limbs(category: dict[str, Any], path: Path) -> list[tuple[int, int]]:
+    """The pairs of joints, from 0, that a category's skeleton connects."""
+    joints = category.get("keypoints")
+    if not isinstance(joints, list):
+        return []  # the names are refused then
+    most = len(joints)
+    try:
+        limbs = [(int(a), int(b)) for a, b in category.get("skeleton") or ()]
+        wrong = next((pair for pair in limbs if not 1 <= min(pair) <= max(pair) <= most), None)
+    except (OverflowError, TypeError, ValueError):
+        limbs, wrong = [], category["skeleton"]
+    if wrong is not None:
+        raise UserError(
+            f"{path}: the skeleton of a category must be pairs of numbers from 1 to {most}, the joints', not"
+            f" {reprlib.repr(wrong)}"
+        )
+    return [(a - 1, b - 1) for a, b in limbs]
 
 
 def _pictures(rows: Rows, path: Path) -> dict[str, np.ndarray]:
@@ -219,7 +237,10 @@ def _pictures(rows: Rows, path: Path) -> dict[str, np.ndarray]:
     names = _column(rows, "file_name", "image", path)
     if not all(isinstance(name, str) and name for name in names):
         raise UserError(f"{path}: the file_name of an image is no text")
-    size = [_numbers(_column(rows, key, "image", path), key, "image", path) for key in ("width", "height")]
+    size = [
+        _numbers(_column(rows, key, "image", path), key, numbers, "image", path)
+        for key in ("width", "height")
+    ]
     return {
         "images": encode_names(names),
         "image_id": numbers,
@@ -235,14 +256,14 @@ def _people(rows: Rows, image_id: np.ndarray, skeleton: Skeleton, path: Path) ->
     order = np.argsort(image_of, kind="stable")
     rows, numbers, image_of = [rows[row] for row in order], numbers[order], image_of[order]
 
-    crowd = _numbers([row.get("iscrowd", 0) for row in rows], "iscrowd", "annotation", path) != 0
+    crowd = _numbers([row.get("iscrowd") or 0 for row in rows], "iscrowd", numbers, "annotation", path) != 0
     joints, visible = _keypoints(rows, numbers, skeleton, path)
     visible[crowd] = UNLABELLED
     labelled = np.any(visible > UNLABELLED, axis=1)
     box = _boxes(rows, numbers, "annotation", path)
     without = np.isnan(box[:, 0])
     box[without] = _joint_boxes(joints[without], visible[without])
-    area = _numbers([row.get("area", np.nan) for row in rows], "area", "annotation", path)
+    area = _numbers([row.get("area", np.nan) for row in rows], "area", numbers, "annotation", path)
     texts = [
         b"" if known else _outline(row.get("segmentation")) for row, known in zip(rows, labelled, strict=True)
     ]
@@ -289,8 +310,9 @@ def _keypoints(
         )
     try:
         flat = np.fromiter(chain.from_iterable(lists), np.float32, length * len(rows))
-    except (TypeError, ValueError):
-        raise UserError(f"{path}: keypoints hold what is no number") from None
+    except (OverflowError, TypeError, ValueError):
+        wrong = next(row for row, one in enumerate(lists) if not all(map(_is_number, one)))
+        raise UserError(f"{path}: keypoints of annotation {numbers[wrong]} hold what is no number") from None
     points = flat.reshape(-1, skeleton.num_joints, 3)
     flags = points[..., 2]
     strange = ~np.isin(flags, range(VISIBLE + 1)).all(1)
@@ -322,7 +344,8 @@ def _boxes(rows: Rows, numbers: np.ndarray, what: str, path: Path) -> np.ndarray
         raise UserError(
             f"{path}: bbox of {what} {numbers[wrong]} is {lists[wrong]!r}, not [x, y, width, height]"
         )
-    return _numbers(list(chain.from_iterable(lists)), "bbox", what, path).reshape(-1, 4)
+    flat = list(chain.from_iterable(lists))
+    return _numbers(flat, "bbox", np.repeat(numbers, 4), what, path).reshape(-1, 4)
 
 
 def _joint_boxes(joints: np.ndarray, visible: np.ndarray) -> np.ndarray:
@@ -353,20 +376,39 @@ def _column(rows: Rows, key: str, what: str, path: Path) -> list[Any]:
         raise UserError(f"{path}: {what} number {place} (from 0) has no {key}") from None
 
 
-def _numbers(values: list[Any], key: str, what: str, path: Path) -> np.ndarray:
+def _numbers(values: list[Any], key: str, numbers: np.ndarray, what: str, path: Path) -> np.ndarray:
+    """The values (N,) as float64, NaN for null; numbers (N,): whose each is."""
     try:
         return np.array(values, np.float64)
-    except (TypeError, ValueError):
-        raise UserError(f"{path}: {key} is no number in some {what}") from None
+    except (OverflowError, TypeError, ValueError):
+        wrong = next(place for place, value in enumerate(values) if not _is_number(value))
+        raise UserError(
+            f"{path}: {key} of {what} {numbers[wrong]} is no number, but {reprlib.repr(values[wrong])}"
+        ) from None
+
+
+def _is_number(value: Any) -> bool:
+    """Whether NumPy takes it for one, such as null for NaN."""
+    try:
+        return np.array(value, np.float64).ndim == 0
+    except (OverflowError, TypeError, ValueError):
+        return False
 
 
 def _ids(rows: Rows, key: str, what: str, path: Path) -> np.ndarray:
+    values = _column(rows, key, what, path)
     try:
-        numbers = np.array(_column(rows, key, what, path))
+        numbers = np.array(values)
     except ValueError:  # some are lists
         numbers = np.array([None])
     if rows and (numbers.ndim != 1 or numbers.dtype.kind not in "iu"):
-        raise UserError(f"{path}: {key} is no whole number in some {what}")
+        most = np.iinfo(np.int64).max
+        fits = (isinstance(value, int) and abs(value) <= most for value in values)
+        wrong = next((place for place, fit in enumerate(fits) if not fit), 0)
+        raise UserError(
+            f"{path}: {key} of {what} number {wrong} (from 0) is no whole number, but"
+            f" {reprlib.repr(values[wrong])}"
+        )
     return numbers.astype(np.int64)
 
 

@@ -87,11 +87,15 @@ def test_outlines_are_those_of_the_file(tmp_path: Path, separators: tuple[str, s
         assert record.outline(row) == b""
 
 
-def test_what_own_tools_leave_out_is_filled_in(tmp_path: Path) -> None:
+@pytest.mark.parametrize("null", [False, True])
+def test_what_own_tools_leave_out_is_filled_in(tmp_path: Path, null: bool) -> None:
     content = coco_content()
     for annotation in content["annotations"]:
         for key in ("segmentation", "num_keypoints", "area", "iscrowd", "bbox"):
-            del annotation[key]
+            if null:
+                annotation[key] = None
+            else:
+                del annotation[key]
     del content["annotations"][2]["keypoints"]
     record = read_content(tmp_path, content)
     assert not record.crowd.any() and record.labelled.tolist() == [True, True, False, False, True]
@@ -150,35 +154,41 @@ def changed(part: str, place: int, **values: Any) -> Callable[[Content], None]:
         (lambda content: content.clear(), "is no COCO keypoint file: it must hold images, annotations, cat"),
         (changed("categories", 0, keypoints=None), "no category names keypoints; is it a keypoint file"),
         (changed("categories", 0, keypoints=[]), "no category names keypoints"),
-        (changed("categories", 0, keypoints=["nose", 3]), "the joints must be a list of names"),
-        (changed("categories", 0, keypoints=["a", "a"]), "the joint 'a' occurs twice"),
-        (changed("categories", 0, keypoints=["left eye"]), "'left eye' has no 'right eye'; flip_pairs in"),
-        (changed("categories", 0, skeleton=[[1]]), "skeleton of a category must be pairs of numbers"),
-        (changed("categories", 0, keypoints=["x"], skeleton=[[1, 2]]), "limbs names a joint outside 0…0"),
-        (changed("categories", 0, id="one"), "id is no whole number in some category"),
+        (changed("categories", 0, keypoints=["nose", 3], skeleton=[]), "the joints must be a list of names"),
+        (changed("categories", 0, keypoints=["a", "a"], skeleton=[]), "the joint 'a' occurs twice"),
+        (changed("categories", 0, keypoints=["left eye"], skeleton=None), "'left eye' has no 'right eye'"),
+        (changed("categories", 0, skeleton=[[1]]), r"pairs of numbers from 1 to 17, .* not \[\[1\]\]"),
+        (changed("categories", 0, skeleton=[[1, 2], [17, 18]]), r"numbers from 1 to 17, .* not \(17, 18\)"),
+        (changed("categories", 0, keypoints=["x"], skeleton=[[0, 1]]), r"numbers from 1 to 1, .* \(0, 1\)"),
+        (changed("categories", 0, id="one"), "id of category number 0 .* is no whole number, but 'one'"),
         (changed("annotations", 1, keypoints=[1, 2, 2]), "annotation 1001 are 3 numbers, but 17 joints want"),
         (changed("annotations", 1, keypoints=7), "keypoints of annotation 1001 are 7, but 17 joints"),
-        (changed("annotations", 0, keypoints=["a"] * 51), "keypoints hold what is no number"),
+        (changed("annotations", 0, keypoints=[1, "a", 0] * 17), "keypoints of annotation 1000 hold what is"),
+        (changed("annotations", 1, keypoints=[1, None, 2] * 17), "a joint that is not a finite"),
+        (changed("annotations", 1, keypoints="x" * 51), "of annotation 1001 hold what is no number"),
+        (changed("annotations", 1, keypoints=[10**400] * 51), "of annotation 1001 hold what is no number"),
         (changed("annotations", 0, keypoints=[1, 2, 3] * 17), "annotation 1000 has a visibility other than"),
         (changed("annotations", 0, keypoints=[float("nan"), 2, 2] * 17), "a joint that is not a finite"),
         (changed("annotations", 0, area=float("inf")), "person 1000 .* has an area that is not a finite"),
-        (changed("annotations", 0, area="large"), "area is no number in some annotation"),
+        (changed("annotations", 0, area="large"), "area of annotation 1000 is no number, but 'large'"),
+        (changed("annotations", 1, area=10**400), r"area of annotation 1001 is no number, but 10+\.\.\.0+\b"),
+        (changed("annotations", 1, bbox=[1, 2, 3, "x"]), "bbox of annotation 1001 is no number, but 'x'"),
         (changed("annotations", 0, bbox=[1, 2, 3]), r"bbox of annotation 1000 is \[1, 2, 3\], not \[x, y"),
         (changed("annotations", 0, bbox=[1, 2, float("inf"), 3]), "has a box that is not of finite numbers"),
         (changed("annotations", 0, image_id=99), "annotation 1000 is of image 99, which is not among"),
         (changed("annotations", 0, image_id=None), "annotation number 0 .* has no image_id"),
         (changed("annotations", 0, category_id=None), "annotation number 0 .* has no category_id"),
         (changed("annotations", 0, id=1004), r"annotation id 1004 occurs 2 times \(1 ids"),
-        (changed("annotations", 0, id=1.5), "id is no whole number in some annotation"),
+        (changed("annotations", 0, id=1.5), "id of annotation number 0 .* is no whole number, but 1.5"),
         (changed("images", 1, id=11), "the image id 11 occurs 2 times"),
         (changed("images", 1, file_name=None), "image number 1 .* has no file_name"),
         (changed("images", 1, file_name=5), "the file_name of an image is no text"),
-        (changed("images", 1, width="wide"), "width is no number in some image"),
+        (changed("images", 1, width="wide"), "width of image 12 is no number, but 'wide'"),
         (changed("images", 1, height=None), "image number 1 .* has no height"),
         (changed("images", 1, width=0), "picture 000000000012.jpg is annotated as 0 x 72 pixels large"),
         (changed("images", 1, width=10**9, height=10**9), "is annotated as 1000000000 x 1000000000 pixels"),
         (changed("images", 1, width=1e30), "size of row 1 is 1e.30, no whole number"),
-        (changed("images", 1, id=[11]), "id is no whole number in some image"),
+        (changed("images", 1, id=[11]), r"id of image number 1 .* is no whole number, but \[11\]"),
     ],
 )  # fmt: skip
 def test_what_contradicts_itself_is_refused(
@@ -351,12 +361,15 @@ def test_detections_are_an_option(tmp_path: Path) -> None:
         ([detections()[0] | {"image_id": 999}], "0 of 1 boxes.: no box is of a person in these pictures"),
         ([{"image_id": 11, "category_id": 1, "bbox": [1, 2, 3, 4]}], "detection number 0 .* has no score"),
         ([detections()[0] | {"bbox": [1, 2, 3]}], r"bbox of detection 0 is \[1, 2, 3\], not"),
-        ([detections()[0] | {"bbox": "abcd"}], "bbox is no number in some detection|not .x, y"),
+        ([detections()[0] | {"bbox": "abcd"}], "bbox of detection 0 is no number, but 'a'"),
         ([detections()[0] | {"bbox": None}], "number 0 .* not of finite numbers"),
         ([detections()[0] | {"score": float("nan")}], "number 0 .* not of finite numbers"),
-        ([detections()[0] | {"score": "high"}], "score is no number in some detection"),
-        ([detections()[0] | {"image_id": 1.5}], "image_id is no whole number in some detection"),
-        ([detections()[0] | {"image_id": 10**30}], "image_id is no whole number in some detection"),
+        ([detections()[0] | {"score": "high"}], "score of detection 0 is no number, but 'high'"),
+        ([detections()[0] | {"image_id": 1.5}], "image_id of detection number 0 .* no whole number, but 1.5"),
+        (
+            [detections()[0] | {"image_id": 10**30}],
+            "image_id of detection number 0 .* no whole number, but 10",
+        ),
     ],
 )
 def test_wrong_detections_are_refused(tmp_path: Path, found: Any, message: str) -> None:
