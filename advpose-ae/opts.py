@@ -3,6 +3,7 @@
 from argparse import Namespace
 from collections.abc import Sequence
 
+from src.extensions import AE
 from src.models import TAGGED, check_input
 from src.utils import options
 
@@ -15,6 +16,7 @@ def parse(argv: Sequence[str]) -> Namespace:
     what = "Train a network that finds all people of a picture against a discriminator of heatmaps."
     args = options.parse(build, what, TASK, argv)
     check_input(args.arch, args.input_res, **options.tagged_network_config(args))
+    AE.choose()  # refuses what its variable asks for and cannot be
     return args
 
 

@@ -3,6 +3,7 @@
 from argparse import Namespace
 from collections.abc import Sequence
 
+from src.extensions import AE
 from src.models import TAGGED, check_input
 from src.utils import options
 
@@ -14,6 +15,7 @@ def parse(argv: Sequence[str]) -> Namespace:
     """The options of a training run. Raises UserError for anything wrong in them."""
     args = options.parse(build, "Train a network that finds all people of a picture.", TASK, argv)
     check_input(args.arch, args.input_res, **options.tagged_network_config(args))
+    AE.choose()  # refuses what its variable asks for and cannot be
     return args
 
 

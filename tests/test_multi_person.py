@@ -21,6 +21,7 @@ from src.datasets.scene_annotations import SceneAnnotations
 from src.datasets.skeletons import COCO, LSP, Skeleton
 from src.evaluation.coco import FIGURES
 from src.evaluation.grouping import People
+from src.extensions import AE
 from src.models.checkpoint import describe, save_checkpoint
 from src.utils import multi_person, scene_scoring
 from src.utils.experiment import Experiment
@@ -634,6 +635,17 @@ def test_options_that_cannot_be(
 ) -> None:
     said = mistake(capsys, train, tmp_path, coco, "--exp", "x", *options)
     assert re.search(message, said), said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("task", ["hgpose-ae", "advpose-ae"])
+def test_a_mistyped_backend_leaves_no_experiment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    monkeypatch.setenv(AE.VARIABLE, "extention")
+    AE.choose.cache_clear()
+    said = mistake(capsys, main_of(f"{task}/train.py"), ["--exp", "x", "--exp-dir", str(tmp_path), *SMALL])
+    assert said.startswith("error: POSE_AE_BACKEND is auto, extension, plain, not 'extention' (did you mean")
     assert list(tmp_path.iterdir()) == []
 
 
