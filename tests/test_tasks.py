@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from src import pose
+from src.utils import options
 from tests.task_runner import ROOT, TINY, load_script, main_of, run_script
 
 TASKS = [path.parent.name for path in sorted(ROOT.glob("*/opts.py"))]
@@ -50,6 +51,11 @@ def test_every_option_has_help_and_says_its_default(task: str) -> None:
     assert re.search(r"--batch-size N\b|--batch-size BATCH_SIZE", shown)
     assert re.search(r"people or pictures a step, .*?\(default: \d+\)", shown, flags=re.DOTALL)
     assert "default: None" not in shown
+    opts = load_script(ROOT / task / "opts.py")
+    for build in (opts.build, opts.build_test):
+        parser = options.Parser("", [])
+        build(parser)
+        assert [action.option_strings for action in parser._actions if not action.help] == []
 
 
 def test_scoring_writes_table_json_predictions_and_pictures(

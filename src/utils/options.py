@@ -689,7 +689,7 @@ def add_data_options(parser: Parser, datasets: Sequence[str], several: bool = Fa
         data.add_argument("--data-dir", type=path, metavar="DIR", help="its folder; none: data/<dataset>")
     data.add_argument(
         "--synth-size", type=positive, nargs=2, default=[20000, 500], metavar=("TRAIN", "VALID"),
-        help="how many synthetic people there are",
+        help="how many synthetic people, or pictures of several, there are",
     )  # fmt: skip
     data.add_argument(
         "--synth-poses", type=one_of(["all", "upright", "acrobatic"]), default="all", nargs="+",
@@ -869,10 +869,15 @@ def add_crop_options(parser: Parser, rotate_prob: float = 0.4) -> None:
 
 def add_optimizer_options(parser: Parser, optimizer: str, lr: float) -> None:
     group = parser.add_argument_group("optimisation")
-    group.add_argument("--optimizer", choices=OPTIMIZERS, default=optimizer)
+    group.add_argument("--optimizer", choices=OPTIMIZERS, default=optimizer, help="what takes the steps")
     group.add_argument("--lr", type=real, default=lr, help="learning rate")
     group.add_argument("--momentum", type=real, default=0.0, help="of rmsprop, sgd and nag (there 0: 0.9)")
-    group.add_argument("--weight-decay", type=real, default=0.0)
+    group.add_argument(
+        "--weight-decay",
+        type=real,
+        default=0.0,
+        help="pull of the weights towards 0, as the optimizer has it",
+    )
     group.add_argument("--alpha", type=share, default=0.99, help="smoothing of rmsprop")
     group.add_argument("--eps", type=positive_real, default=1e-8, help="of all but sgd and nag")
     group.add_argument(
