@@ -1,6 +1,5 @@
 """The loss of associative embedding: known values, its definition, all that its two forms are used for."""
 
-import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from src.losses import associative_embedding as module
 from src.losses.associative_embedding import associative_embedding, vectorised
 
 # steps of two processes; the fault that they look for came at random, so that more of them say more
-STEPS = int(os.environ.get("POSE_TEST_STEPS", "200"))
+STEPS = 2000
 
 
 def in_loops(tags: Tensor, cells: Tensor, labelled: Tensor) -> tuple[Tensor, Tensor]:
