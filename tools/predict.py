@@ -28,9 +28,11 @@ if TYPE_CHECKING:  # slow to import: options are checked without them
     from src import pose
     from src.utils.detector import Detector
     from src.utils.prediction import Boxes, Outcome, Plan, Show
+    from src.utils.sources import Frame
 
 WITHOUT_TORCH = ".onnx"
 CHECKPOINTS = (".pth", ".pt", WITHOUT_TORCH)  # how their names end; anything else is something to look at
+BEST = "best.pth"  # of the folder of a run
 PERSON = 1  # COCO's category
 
 
@@ -51,8 +53,8 @@ def get_options(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser("Find people in pictures and videos, draw them, and write their joints down.")
     parser.add_argument(
         "checkpoint", nargs="?", metavar="CHECKPOINT",
-        help="best.pth of a run of any task, or a file of tools/export.py (.onnx); without a file of such a"
-        " name, the network that ships is taken",
+        help="best.pth of a run of any task, the folder of a run, or a file of tools/export.py (.onnx);"
+        " without one, the network that ships is taken",
     )  # fmt: skip
     parser.add_argument(
         "sources", nargs="+", metavar="SOURCE",
@@ -116,11 +118,13 @@ def get_options(argv: Sequence[str]) -> argparse.Namespace:
 def _told_apart(words: Sequence[str]) -> tuple[str, list[str]]:
     """The checkpoint, by default that which ships, and the sources. UserError where one is missing."""
     first, *others = words
+    if (Path(first) / BEST).is_file():  # the folder of a run
+        first = str(Path(first) / BEST)
     if any(map(_is_checkpoint, others)):
         raise UserError(f"{next(filter(_is_checkpoint, others))}: one checkpoint comes first, and no other")
     if not _is_checkpoint(first):
         path = str(shipped())
-        note(f"the network is {path}, which ships with this project; a checkpoint named first is another")
+        note(f"the network is {path}, which ships with this project; to use another, name it first")
         return path, [first, *others]
     if not others:
         raise UserError(f"{first} comes first, then what to look at, such as {first} picture.jpg")
@@ -208,8 +212,7 @@ def find_boxes(options: argparse.Namespace) -> "Boxes":
     from src.utils.prediction import scaled, whole_picture
 
     if options.box:
-        boxes = [tuple(box) for box in options.box]
-        return lambda image_id, frame: boxes
+        return lambda image_id, frame: boxes_within(frame, options.box)
     if options.detections:
         by_picture = read_detections(options.detections, options.box_threshold)
         return lambda image_id, frame: by_picture.get(image_id, [])
@@ -217,8 +220,19 @@ def find_boxes(options: argparse.Namespace) -> "Boxes":
     if detector is not None:
         note(f"people are looked for by torchvision's {detector.name}; --detector none: one person a picture")
         return lambda image_id, frame: scaled(detector(frame.pixels, options.box_threshold), frame.scale)
-    note("one person a picture, the whole of which is looked at; --box or --detections tell where people are")
+    note("each picture is taken for one person as a whole; --box or --detections tell where people are")
     return whole_picture
+
+
+def boxes_within(frame: "Frame", boxes: Sequence[Sequence[float]]) -> list["pose.Box"]:
+    """The boxes as they are; UserError for one that shows nothing of the picture."""
+    for x, y, width, height in boxes:
+        if not (x < frame.width and y < frame.height and x + width > 0 and y + height > 0):
+            raise UserError(
+                f"--box {x:g} {y:g} {width:g} {height:g} lies outside of a picture of {frame.width} x"
+                f" {frame.height} pixels"
+            )
+    return [(x, y, width, height) for x, y, width, height in boxes]
 
 
 def open_detector(options: argparse.Namespace) -> "Detector | None":
@@ -259,6 +273,11 @@ def predict(model: "pose.Model", plan: "Plan", boxes: "Boxes", show: "Show | Non
 def tell(plan: "Plan", outcome: "Outcome") -> None:
     """Print what was found. UserError if not all could be read."""
     print(f"people: {outcome.people}, pictures: {outcome.frames}, all in {plan.folder}", flush=True)
+    if outcome.drawn < outcome.joints / 2:
+        note(
+            f"drawn: {outcome.drawn:,} of {outcome.joints:,} joints, those of --threshold {plan.threshold:g}"
+            " and more; where people are small in their pictures, boxes help"
+        )
     if outcome.faint:
         note(f"not drawn, below --threshold {plan.threshold:g}: {outcome.faint} of these people")
     if len(outcome.troubles) == len(plan.sources) == 1:

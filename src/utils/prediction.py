@@ -128,12 +128,15 @@ class Trouble(NamedTuple):
 class Outcome(NamedTuple):
     """How many frames were seen, how many people found in them, and what went wrong.
 
-    faint: how many of the people were not drawn, below the threshold.
+    faint: how many of the people were not drawn, below the threshold. joints: how many the others have;
+    drawn: how many of these reach the threshold.
     """
 
     frames: int
     people: int
     faint: int
+    joints: int
+    drawn: int
     troubles: list[Trouble]
 
 
@@ -154,7 +157,7 @@ def predict_all(
     boxes: in pixels of the whole picture; None where the whole picture is looked at. Raises UserError if
     something cannot be written. However this ends, Ctrl-C included, the files hold what was done.
     """
-    frames, people, faint = 0, 0, 0
+    frames, people, faint, joints, drawn = 0, 0, 0, 0, 0
     troubles: list[Trouble] = []
     with ExitStack() as stack:
         writer = stack.enter_context(closing(Writer(plan, model)))
@@ -166,13 +169,16 @@ def predict_all(
                 if len(plan.sources) > 1:
                     note(f"skipped: {result.error}")
                 continue
-            drawn = writer.write(result, bool(show))
+            picture = writer.write(result, bool(show))
             frames, people = frames + 1, people + len(result.people.joints)
-            faint += len(result.people.joints) - int(_drawn(result.people, plan, model).sum())
+            sure = _drawn(result.people, plan, model)
+            faint += int((~sure).sum())
+            joints += result.people.score[sure].size
+            drawn += int((result.people.score[sure] >= plan.threshold).sum())
             progress.advance(lambda: f"{people} people")  # noqa: B023, it is called at once
-            if show is not None and not show(drawn, plan.sources[result.seen.place].rate is not None):
+            if show is not None and not show(picture, plan.sources[result.seen.place].rate is not None):
                 break
-    return Outcome(frames, people, faint, troubles)
+    return Outcome(frames, people, faint, joints, drawn, troubles)
 
 
 # ------------------------------------------------------------------------------------------------- finding

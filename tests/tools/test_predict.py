@@ -200,7 +200,7 @@ def test_boxes_say_where_people_are(run: Run) -> None:
     done = run("a.png", "--box", 20, 20, 80, 80, "--box", 210, 140, 80, 80)
     np.testing.assert_allclose(done.places, [[60, 60], [250, 180]], atol=NEAR)
     assert [row["person"] for row in done.results] == [1, 2]
-    assert "one person a picture" not in done.err
+    assert "each picture is taken for one person" not in done.err
 
 
 def test_detections_go_to_the_pictures_with_their_numbers(run: Run) -> None:
@@ -221,7 +221,7 @@ def test_detections_go_to_the_pictures_with_their_numbers(run: Run) -> None:
 def test_that_the_whole_picture_is_looked_at_is_said_once(run: Run) -> None:
     for name in "abc":
         save(f"{name}.png", spot(100, 100))
-    assert run("a.png", "b.png", "c.png").err.count("one person a picture, the whole of which") == 1
+    assert run("a.png", "b.png", "c.png").err.count("each picture is taken for one person as a whole") == 1
 
 
 def test_that_nothing_is_drawn_of_people_is_said(run: Run) -> None:
@@ -434,6 +434,10 @@ BAD = {
     "a pattern without files": (lambda: None, ["in/*.jpg"], "no file has a name like in/*.jpg"),
     "a missing camera": (lambda: None, ["97"], "there is no camera 97"),
     "a box without area": (lambda: None, ["a", "--box", "1", "2", "0", "4"], "has no area"),
+    "a box elsewhere": (
+        lambda: save("a.png", spot(9, 9)), ["a.png", "--box", "320", "2", "9", "9"],
+        "--box 320 2 9 9 lies outside of a picture of 320 x 240 pixels",
+    ),
     "boxes twice": (lambda: None, ["a", "--box", *"1111", "--detections", "b"], "only one of them"),
     "boxes and a detector": (
         lambda: None, ["a", "--box", *"1111", "--detector", "b"], "--box and --detector say where people are",
@@ -484,6 +488,32 @@ def test_without_a_checkpoint_the_one_that_ships_is_taken(
     assert (done.status, [row["file"] for row in done.table]) == (0, ["a.png", "b.png"])
     assert opened == [str(folder / "drawn-2.pth")]
     assert f"the network is {opened[0]}, which ships" in done.err
+
+
+def test_the_folder_of_a_run_names_its_best_network(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(pose, "load", lambda path, *_: opened.append(path) or model())
+    Path("exp/first").mkdir(parents=True)
+    Path("best.pth").rename("exp/first/best.pth")
+    save("a.png", spot(60, 60))
+    done = Outcome(capsys, Path("found"), ["exp/first", "a.png", "--out", "found"])
+    assert done.status == 0 and opened == [str(Path("exp/first/best.pth"))]
+    assert [row["file"] for row in done.table] == ["a.png"]
+
+
+def test_few_joints_above_the_threshold_are_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a network that is sure of two."""
+    save("a.png", spot(60, 60))
+    assert "drawn:" not in run("a.png").err
+    unsure = model()
+    find = unsure.runner.joints
+    monkeypatch.setattr(
+        unsure.runner, "joints", lambda *given: (find(*given)[0], np.eye(1, 17) + np.eye(1, 17, 3))
+    )
+    done = run("a.png", "--overwrite", network=unsure)
+    assert "drawn: 2 of 17 joints, those of --threshold 0.2 and more" in done.err
 
 
 def test_a_missing_checkpoint_is_one_line(run: Run) -> None:
