@@ -83,6 +83,8 @@ def test_a_finished_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[st
     train(tmp_path, "-c", "a")
     assert "a is finished (--epochs 1)" in capsys.readouterr().err
     assert (folder / "checkpoint.pth").read_bytes() == before
+    train(tmp_path, "--exp", "b", "--branch", "a")
+    assert "b is finished (--epochs 1); a larger number goes on" in capsys.readouterr().err
 
 
 def test_branch_starts_from_its_parent_and_leaves_it_alone(tmp_path: Path) -> None:

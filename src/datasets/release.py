@@ -11,6 +11,7 @@ from src.datasets.files import unpack_zip
 from src.datasets.scene_annotations import SceneAnnotations
 from src.datasets.skeletons import Skeleton
 from src.errors import UserError
+from src.utils.files import from_here
 
 SPLITS = ("train", "valid", "test")
 
@@ -56,7 +57,8 @@ class Release:
         what = f"{data_dir} holds no {' or '.join(candidates)}"
         if not data_dir.is_dir():
             what = f"{data_dir} is no folder" if data_dir.exists() else f"folder {data_dir} does not exist"
-        check = f"python data/prepare.py {self.dataset} --data-dir {data_dir} --check"
+        script = from_here(Path(__file__).resolve().parents[2] / "data" / "prepare.py")
+        check = f"python {script} {self.dataset} --data-dir {data_dir} --check"
         return UserError(f"{self.dataset}: {what}; {self.how_to_get(data_dir)}; `{check}` checks it")
 
     def how_to_get(self, data_dir: Path) -> str:

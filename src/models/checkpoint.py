@@ -246,7 +246,8 @@ def load_weights(
     loaded = tuple(name for name in own if name in stored and name not in remade)
     report = LoadReport(loaded, remade, missing, tuple(name for name in stored if name not in own))
     if strict and report.differences:
-        raise UserError(f"the checkpoint does not fit the network exactly: {report.differences}")
+        size = "" if report.remade else _differences(network, checkpoint)
+        raise UserError(f"the checkpoint does not fit the network exactly{size}: {report.differences}")
     taken = {name: stored[name] for name in loaded}
     if transfer and remade and joints is not None:
         rows = _rows_kept(network, stored, remade, before, joints)

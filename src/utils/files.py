@@ -108,3 +108,11 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not abs(value) < float("inf"):
         return None
     return value
+
+
+def from_here(path: Path) -> Path:
+    """The path as one would type it in the present folder; whole from another drive."""
+    try:
+        return Path(os.path.relpath(path))
+    except ValueError:
+        return path

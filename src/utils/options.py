@@ -20,6 +20,7 @@ import configargparse
 
 from src.errors import UserError, suggest
 from src.losses import COORDINATE_LOSSES, HEATMAP_LOSSES
+from src.utils.files import from_here
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS_FILE = "options.json"  # in the folder of an experiment
@@ -170,7 +171,7 @@ def parse(
     files = [Path(name) for names in known.config for name in names]
     for file in files:
         if not file.is_file():
-            raise UserError(f"config file {file} does not exist; recipes lie in recipes/")
+            raise UserError(_no_recipe(file, task))
     if parent:
         folder = known.exp_dir / task / parent
         stored_options(folder)
@@ -181,6 +182,14 @@ def parse(
     _check_start(args)
     _check_length(args, argv)
     return args
+
+
+def _no_recipe(file: Path, task: str) -> str:
+    """That a config file does not exist, and where one of nearly that name does."""
+    folder = from_here(ROOT / task / "recipes")
+    recipes = [str(folder / each.name) for each in folder.glob("*.yaml")]
+    near = suggest(str(folder / file.with_suffix(".yaml").name), recipes)
+    return f"config file {file} does not exist{near}; recipes lie in {folder}"
 
 
 def _check_start(args: argparse.Namespace) -> None:

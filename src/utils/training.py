@@ -332,7 +332,7 @@ def carry_out(
         from src.utils.report.write import require_plotly, write_run_report  # which read what a run writes
 
         require_plotly()  # now, and not after days of training
-    if run.finished and options.resume:
+    if run.finished and (options.resume or options.branch):
         note(f"experiment {options.exp} is finished ({run.end}); a larger number goes on")
     else:
         _introduce(run, samples, valid_samples)

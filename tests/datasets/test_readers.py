@@ -80,7 +80,7 @@ def test_missing_data_say_what_to_get(tmp_path: Path, dataset: str, folder_exist
     assert "\n" not in message
     assert ("does not exist" in message) != folder_exists
     assert "get " in message and str(folder) in message
-    assert f"python data/prepare.py {dataset} --data-dir {folder} --check" in message
+    assert f"python {Path('data/prepare.py')} {dataset} --data-dir {folder} --check" in message
 
 
 DAMAGED = {

@@ -196,6 +196,8 @@ def test_what_does_not_fit_leaves_the_network_alone():
         load_weights(network, checkpoint() | {"arch": "other"})
     with pytest.raises(UserError, match=r"of another size \(feats 16, here 8\)"):
         load_weights(network, checkpoint(feats=16))
-    with pytest.raises(UserError, match="does not fit the network exactly"):
+    with pytest.raises(UserError, match="does not fit the network exactly: 6 for other joints"):
         load_weights(network, checkpoint(num_joints=7), strict=True)
+    with pytest.raises(UserError, match=r"does not fit the network exactly \(stacks 3, here 2\)"):
+        load_weights(network, checkpoint(stacks=3), strict=True)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

@@ -1,12 +1,14 @@
 """Where options come from, and that mistakes are one line."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from src.errors import UserError
 from src.utils import options
+from tests.task_runner import ROOT, load_script
 
 
 def build(parser: options.Parser) -> None:
@@ -160,6 +162,15 @@ def test_mistakes_are_one_line(argv: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
         parse("--exp", "x", *argv)
     assert "\n" not in str(error.value)
+
+
+def test_a_mistyped_recipe_finds_the_one_that_is_meant() -> None:
+    hgpose = load_script(ROOT / "hgpose" / "opts.py")
+    with pytest.raises(UserError) as error:
+        hgpose.parse(["--exp", "x", "--config", "recipes/laptp.yaml"])
+    folder = Path(os.path.relpath(ROOT / "hgpose" / "recipes"))
+    near = f" (did you mean '{folder / 'laptop.yaml'}'?)"
+    assert str(error.value) == f"config file recipes/laptp.yaml does not exist{near}; recipes lie in {folder}"
 
 
 def test_bad_config_files(tmp_path: Path) -> None:
