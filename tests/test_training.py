@@ -84,7 +84,8 @@ def test_a_finished_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "a is finished (--epochs 1)" in capsys.readouterr().err
     assert (folder / "checkpoint.pth").read_bytes() == before
     train(tmp_path, "--exp", "b", "--branch", "a")
-    assert "b is finished (--epochs 1); a larger number goes on" in capsys.readouterr().err
+    assert "a has learnt as long already (--epochs 1); a larger number goes on" in capsys.readouterr().err
+    assert (folder.parent / "b" / "best.pth").is_file()
 
 
 def test_branch_starts_from_its_parent_and_leaves_it_alone(tmp_path: Path) -> None:

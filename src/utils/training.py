@@ -332,9 +332,11 @@ def carry_out(
         from src.utils.report.write import require_plotly, write_run_report  # which read what a run writes
 
         require_plotly()  # now, and not after days of training
-    if run.finished and (options.resume or options.branch):
+    if run.finished and options.resume:
         note(f"experiment {options.exp} is finished ({run.end}); a larger number goes on")
     else:
+        if run.finished and options.branch:
+            note(f"{options.branch} has learnt as long already ({run.end}); a larger number goes on")
         _introduce(run, samples, valid_samples)
         note(speed)
         fit(run, samples, learn, validate)
