@@ -22,7 +22,7 @@ from src.errors import UserError
 from src.pretrained import shipped
 from src.utils.command import command, note
 from src.utils.files import writable_folder
-from src.utils.options import AMP, Parser, path, positive, positive_real, share
+from src.utils.options import AMP, BEST, Parser, path, positive, positive_real, share
 
 if TYPE_CHECKING:  # slow to import: options are checked without them
     from src import pose
@@ -32,7 +32,6 @@ if TYPE_CHECKING:  # slow to import: options are checked without them
 
 WITHOUT_TORCH = ".onnx"
 CHECKPOINTS = (".pth", ".pt", WITHOUT_TORCH)  # how their names end; anything else is something to look at
-BEST = "best.pth"  # of the folder of a run
 PERSON = 1  # COCO's category
 
 

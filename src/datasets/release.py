@@ -12,6 +12,7 @@ from src.datasets.scene_annotations import SceneAnnotations
 from src.datasets.skeletons import Skeleton
 from src.errors import UserError
 from src.utils.files import from_here
+from src.utils.options import ROOT
 
 SPLITS = ("train", "valid", "test")
 
@@ -57,7 +58,7 @@ class Release:
         what = f"{data_dir} holds no {' or '.join(candidates)}"
         if not data_dir.is_dir():
             what = f"{data_dir} is no folder" if data_dir.exists() else f"folder {data_dir} does not exist"
-        script = from_here(Path(__file__).resolve().parents[2] / "data" / "prepare.py")
+        script = from_here(ROOT / "data" / "prepare.py")
         check = f"python {script} {self.dataset} --data-dir {data_dir} --check"
         return UserError(f"{self.dataset}: {what}; {self.how_to_get(data_dir)}; `{check}` checks it")
 

@@ -173,8 +173,8 @@ def predict_all(
             frames, people = frames + 1, people + len(result.people.joints)
             sure = _drawn(result.people, plan, model)
             faint += int((~sure).sum())
-            joints += result.people.score[sure].size
-            drawn += int((result.people.score[sure] >= plan.threshold).sum())
+            scores = result.people.score[sure]
+            joints, drawn = joints + scores.size, drawn + int((scores >= plan.threshold).sum())
             progress.advance(lambda: f"{people} people")  # noqa: B023, it is called at once
             if show is not None and not show(picture, plan.sources[result.seen.place].rate is not None):
                 break
