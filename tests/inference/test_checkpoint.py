@@ -1,4 +1,4 @@
-"""A checkpoint in use: calls at once share the processors, and answer as one after the other."""
+"""A checkpoint in use: calls at once share the processors, waste none, and answer as one after the other."""
 
 import threading
 from collections.abc import Iterator
@@ -51,3 +51,13 @@ def test_calls_at_once_give_what_calls_in_turn_give(network: Checkpoint) -> None
     together = side_by_side(look, pictures, 2, lambda: network.share(2))
     for (heatmaps, _), (expected, _) in zip(together, map(look, pictures), strict=True):
         np.testing.assert_allclose(heatmaps, expected, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="PyTorch was built without oneDNN")
+def test_a_call_that_has_one_processor_is_computed_by_onednn(network: Checkpoint) -> None:
+    network.share(4)
+    with torch.profiler.profile() as profile:
+        network.maps(np.zeros((2, 64, 64, 3), np.uint8), flip_test=False)
+    convolutions = sum(isinstance(module, torch.nn.Conv2d) for module in network.modules())
+    calls = {event.key: event.count for event in profile.key_averages()}
+    assert calls["aten::mkldnn_convolution"] == convolutions
