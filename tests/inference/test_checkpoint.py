@@ -1,5 +1,6 @@
 """A checkpoint in use: calls at once share the processors, waste none, and answer as one after the other."""
 
+import math
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -54,10 +55,15 @@ def test_calls_at_once_give_what_calls_in_turn_give(network: Checkpoint) -> None
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="PyTorch was built without oneDNN")
-def test_a_call_that_has_one_processor_is_computed_by_onednn(network: Checkpoint) -> None:
+def test_a_call_that_has_one_processor_leaves_onednn_what_is_large(network: Checkpoint) -> None:
     network.share(4)
-    with torch.profiler.profile() as profile:
-        network.maps(np.zeros((2, 64, 64, 3), np.uint8), flip_test=False)
-    convolutions = sum(isinstance(module, torch.nn.Conv2d) for module in network.modules())
-    calls = {event.key: event.count for event in profile.key_averages()}
-    assert calls["aten::mkldnn_convolution"] == convolutions
+    with torch.profiler.profile(record_shapes=True) as profile:
+        network.maps(np.zeros((8, 128, 128, 3), np.uint8), flip_test=False)
+    calls = profile.key_averages(group_by_input_shape=True)
+    sizes = {
+        name: [math.prod(call.input_shapes[0]) for call in calls if call.key == f"aten::{name}"]
+        for name in ("_slow_conv2d_forward", "mkldnn_convolution")
+    }
+    assert max(sizes["mkldnn_convolution"]) > 20480
+    assert sizes["_slow_conv2d_forward"], "small maps"
+    assert max(sizes["_slow_conv2d_forward"]) <= 20480
