@@ -689,6 +689,8 @@ def test_lists_of_pictures_that_are_none(
         (["--checkpoint", "{tagged}", "--max-people", "5000"], "most people in a picture are 1 to 1000"),
         (["--exp", "nobody"], "there is no experiment 'nobody'"),
         (["--predictions", "{missing}"], "missing.pth cannot be read"),
+        (["--predictions", "{other}", "--no-refine"], "--no-refine is about what a network predicts"),
+        (["--predictions", "{other}", "--max-people", "9"], "--max-people is about what a network predicts"),
         (["--predictions", "{foreign}"], "result 0 is no object with image_id, category_id, keypoints"),
         (["--predictions", "{other}"], "1 of 1 results do not hold x, y and v of 17 joints, as coco"),
         (["--predictions", "{elsewhere}"], "1 of 1 results are about pictures that coco valid does not have"),

@@ -39,6 +39,12 @@ _DATA = (
     "valid-ids", "mask-people", "empty-share", "penn-compat", "flic-sides",
 )  # fmt: skip
 
+# What a test has no use for where predictions are stored.
+_OF_NETWORK = (
+    "last", "out", "pictures", "valid_iters", "flip_test", "scales", "decode", "save_heatmaps", "save_input",
+    "max_people", "refine",
+)  # fmt: skip
+
 # How older code bases spelt the same options; accepted with one dash or two, and not shown in help.
 OLD_SPELLINGS = {
     "expID": "exp", "expDir": "exp-dir", "dataDir": "data-dir", "manualSeed": "seed", "nThreads": "workers",
@@ -234,10 +240,24 @@ def parse_test(
     parser = Parser(description)
     build(parser)
     if not known.exp:
-        return parser.parse_strictly(argv)
+        args = parser.parse_strictly(argv)
+        if args.predictions:
+            _refuse_of_network(args, parser)
+        return args
     stored = stored_options(known.exp_dir / task / known.exp)
     _choose_one(stored, known.dataset)
     return parser.parse_strictly(argv, {key: stored[key] for key in _DATA if key in stored})
+
+
+def _refuse_of_network(args: argparse.Namespace, parser: Parser) -> None:
+    """UserError for an option beside `--predictions` that is about what a network does."""
+    for name in _OF_NETWORK:
+        value = getattr(args, name, None)
+        if value is not None and value != parser.get_default(name):
+            option = f"--{'no-' if value is False else ''}{name.replace('_', '-')}"
+            raise UserError(
+                f"{option} is about what a network predicts, and --predictions runs none: leave it out"
+            )
 
 
 def _choose_one(stored: dict[str, Any], dataset: str | None) -> None:

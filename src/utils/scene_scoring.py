@@ -21,14 +21,13 @@ from src.utils.device import choose_device
 from src.utils.files import writable_folder, write_json
 from src.utils.multi_person import score
 from src.utils.pictures import people_grid, save_image
-from src.utils.scoring import check_submission, check_without_network, checkpoint_of, submit
+from src.utils.scoring import check_submission, checkpoint_of, submit
 from src.utils.speed import precision
 from src.utils.supervision import validation_batches
 
 
 def score_results(args: Namespace) -> Scores:
     """Score the results `--predictions` names against the split; pictures are not needed."""
-    check_without_network(args)
     check_submission(args, [AP])
     scenes = open_scenes(args, args.split, None, args.input_res, pictures=False, everything=True)
     truth = scenes.truth(np.arange(len(scenes)))

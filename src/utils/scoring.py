@@ -61,7 +61,6 @@ REGRESSION_TASK = "regpose"
 
 def score_predictions(args: Namespace) -> Outcomes:
     """Score the file `--predictions` names against the split; pictures are not needed."""
-    check_without_network(args)
     protocols = protocols_of(args.dataset, args.protocol)
     check_submission(args, protocols)
     check_measures(args, protocols)
@@ -191,16 +190,6 @@ def check_measures(args: Namespace, protocols: Sequence[str]) -> None:
         raise UserError(f"--by is for kinds of PCK, and PCP: --protocol {' '.join(protocols)} has none")
     if BY_ACTION in args.by and args.dataset != "penn":
         raise UserError(f"--by {BY_ACTION}: {args.dataset} does not say what people do; penn does")
-
-
-def check_without_network(args: Namespace) -> None:
-    """UserError for an option of `--predictions` that is about what a network does."""
-    for name in ("last", "out", "pictures", "save_heatmaps", "save_input"):
-        if getattr(args, name, None):
-            option = f"--{name.replace('_', '-')}"
-            raise UserError(
-                f"{option} is about what a network predicts, and --predictions runs none: leave it out"
-            )
 
 
 def checkpoint_of(args: Namespace, task: str) -> Path:

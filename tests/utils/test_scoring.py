@@ -272,6 +272,8 @@ def test_the_other_torso(release: Callable, tmp_path: Path, capsys: pytest.Captu
         ("--predictions FILE --pictures 4", "--pictures is about what a network predicts"),
         ("--predictions FILE --out here", "--out is about what a network predicts"),
         ("--predictions FILE --last", "--last is about what a network predicts"),
+        ("--predictions FILE --no-flip-test", "--no-flip-test is about what a network predicts"),
+        ("--predictions FILE --scales 1 2", "--scales is about what a network predicts"),
         ("--predictions FILE --boxes FILE", "--boxes is for --dataset coco, not for lsp"),
         ("--checkpoint FILE --last", "--last is about the checkpoints of --exp NAME"),
     ],
