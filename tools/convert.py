@@ -115,6 +115,7 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="ANSWERS",
         help="compare with answers of the old code, an .npz or its folder (default: beside OLD)",
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace NEW if it is there already")
     return parser
 
 
@@ -124,8 +125,10 @@ def convert(options: argparse.Namespace) -> None:
 
     from src.models.checkpoint import describe, save_checkpoint
 
-    if options.out.exists():
-        raise UserError(f"{options.out} exists already; choose another --out or remove it")
+    if options.out.exists() and options.old.exists() and options.out.samefile(options.old):
+        raise UserError(f"{options.out} is the old checkpoint itself; choose another --out")
+    if options.out.exists() and not options.overwrite:
+        raise UserError(f"{options.out} exists already; --overwrite replaces it, another --out keeps it")
     answers = read_answers(find_answers(options)) if options.check else None
     weights, others = find_weights(options.old, options.entry)
     source = recognise(weights, options.old)

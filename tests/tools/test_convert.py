@@ -366,9 +366,14 @@ def test_options_that_do_not_suit_are_refused(small, run):
 
 def test_files_are_not_overwritten_nor_converted_twice(small, run, tmp_path, capsys):
     _, _, new = run(small)
-    before = new.read_bytes()
-    assert status_of([str(tmp_path / "old.pth"), "--out", str(new)]) == 2
-    assert "exists already" in capsys.readouterr().err and new.read_bytes() == before
+    before, old = new.read_bytes(), tmp_path / "old.pth"
+    assert status_of([str(old), "--out", str(new)]) == 2
+    assert "exists already; --overwrite replaces it" in capsys.readouterr().err
+    assert new.read_bytes() == before
+    assert status_of([str(old), "--out", str(old), "--overwrite"]) == 2
+    assert "old.pth is the old checkpoint itself; choose another --out" in capsys.readouterr().err
+    status, _, _ = run(small, "--overwrite", "--input-res", "128")
+    assert status == 0 and load(new).input_res == 128
     assert status_of([str(new), "--out", str(tmp_path / "newer.pth")]) == 2
     assert "of this project already" in capsys.readouterr().err
     model = load(new)
