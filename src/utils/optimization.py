@@ -61,10 +61,9 @@ class Update:
         has_momentum = options.momentum and "momentum" in optimizer.defaults  # of others it is no setting
         self.kind = options.optimizer + (" with momentum" if has_momentum else "")
         self.scaler = torch.amp.GradScaler(device, enabled=options.amp == "fp16")
+        self.decay = options.ema
         self.ema = (
-            AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=True)
-            if options.ema
-            else None
+            AveragedModel(network, multi_avg_fn=self._average, use_buffers=True) if options.ema else None
         )
 
     def begin(self, rate: float) -> None:
@@ -87,6 +86,16 @@ class Update:
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema:
             self.ema.update_parameters(self.network)
+
+    def _average(self, *tensors: Any) -> None:
+        """Move averages towards weights, at first faster, so that they do not lag behind in a short run.
+
+        After n steps the decay is (1 + n) / (10 + n), up to that of `--ema`. The first two of `tensors` are
+        lists of averages and weights, the third is n, possibly on a GPU.
+        """
+        assert self.ema is not None
+        count = int(self.ema.n_averaged)
+        get_ema_multi_avg_fn(min(self.decay, (1 + count) / (10 + count)))(*tensors)
 
     @property
     def weights(self) -> dict[str, nn.Module]:

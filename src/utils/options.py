@@ -919,7 +919,10 @@ def add_optimizer_options(parser: Parser, optimizer: str, lr: float) -> None:
     group.add_argument("--lr-decay", type=real, default=0.0, help="inverse: lr / (1 + decay x iteration)")
     group.add_argument("--warmup", type=count, default=0, help="iterations in which the rate rises from 0")
     group.add_argument("--clip", type=real, default=0.0, help="largest norm of the gradient; 0: no limit")
-    group.add_argument("--ema", type=decay, default=0.0, help="decay of the averaged weights; 0: no average")
+    group.add_argument(
+        "--ema", type=decay, default=0.0,
+        help="decay of the averaged weights, in the first n steps at most (1 + n) / (10 + n); 0: no average",
+    )  # fmt: skip
 
 
 def add_speed_options(parser: Parser) -> None:

@@ -80,17 +80,20 @@ def test_clip_limits_the_norm_of_the_gradient() -> None:
     assert float(network.weight.detach()) == pytest.approx(-0.5, rel=1e-4)
 
 
-def test_average_follows_the_weights() -> None:
+@pytest.mark.parametrize(
+    ("ema", "decays"),
+    [(0.9, [0, 2 / 11, 3 / 12, 4 / 13]), (0.25, [0, 2 / 11, 0.25, 0.25])],  # (1 + n) / (10 + n), up to ema
+)
+def test_average_follows_the_weights(ema: float, decays: list[float]) -> None:
     network = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(network.weight)
-    chosen = options(optimizer="sgd", ema=0.9)
+    chosen = options(optimizer="sgd", ema=ema)
     update = Update(network, build_optimizer(network.parameters(), chosen), chosen)
-    expected = None
-    for _ in range(3):
+    expected = 0.0
+    for decay in decays:
         update.backward(-network.weight.sum())  # each step adds 1
         update.apply()
-        now = float(network.weight.detach())
-        expected = now if expected is None else 0.9 * expected + 0.1 * now
+        expected = decay * expected + (1 - decay) * float(network.weight.detach())
     assert float(update.best_network.weight.detach()) == pytest.approx(expected)
 
 
