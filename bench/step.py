@@ -21,7 +21,7 @@ from src import models
 from src.errors import UserError
 from src.losses.heatmap import heatmap_mse
 from src.models.layers import PoseNetwork
-from src.utils.device import autocast, choose_device, compiled, place
+from src.utils.device import autocast, choose_device, compiled, favour_onednn, place
 from src.utils.optimization import Update, build_optimizer
 from src.utils.speed import best_amp, settle
 
@@ -175,7 +175,7 @@ def fast_step(
     )  # fmt: skip
     settle(options, network, device, len(images), steps)
     network.grad_checkpoint = options.grad_checkpoint == "always"
-    place(network, device, options.channels_last)
+    favour_onednn(place(network, device, options.channels_last))
     update = Update(network, build_optimizer(network.parameters(), options), options)
     images = images.contiguous(memory_format=torch.channels_last)  # as to_images gives them
     evaluate = compiled(evaluate, options)

@@ -214,7 +214,7 @@ def test_layers_between_stacks_stay_in_float32(tmp_path):
 def exact_layers(network: nn.Module) -> set[str]:
     """The names, as the network has them, of convolutions in float32."""
     return {
-        name.replace(".layer", "")
+        name.removesuffix(".layer")
         for name, module in network.named_modules()
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.weight.dtype == torch.float32
     }

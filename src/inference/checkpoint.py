@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src import models
@@ -16,7 +15,7 @@ from src.evaluation.predict import located
 from src.evaluation.search import Search, maps_of
 from src.inference.runner import SMOOTHING
 from src.models.folding import fold
-from src.utils.device import AMP_TYPES, autocast, choose_device
+from src.utils.device import AMP_TYPES, autocast, choose_device, favour_onednn
 from src.utils.speed import precision
 
 _EXACT = ("head", "heads", "merge_features", "merge_heatmaps")  # layers
@@ -36,8 +35,7 @@ class Checkpoint(nn.Module):
         self.network = fold(loaded.network)
         if amp != "none":
             _lower(self.network, AMP_TYPES[amp])
-        if device.type == "cpu":
-            _favour_onednn(self.network)
+        favour_onednn(self.network)
         self.skeleton = Skeleton.from_dict(loaded.skeleton)
         self.input_res = loaded.input_res
         self.target_mass = loaded.target_mass
@@ -102,45 +100,10 @@ def _lower(network: nn.Module, dtype: torch.dtype) -> None:
     exact.update(name for name in last if convolutions[name].kernel_size == (1, 1))
     for name, module in convolutions.items():
         if name in exact:
-            _replace(network, name, _Exact(module))
+            parent, _, own = name.rpartition(".")
+            setattr(network.get_submodule(parent), own, _Exact(module))
         else:
             module.to(dtype)
-
-
-class _Pointwise(nn.Module):
-    """A convolution of size 1 in float32 that oneDNN computes, also in a thread that has one processor.
-
-    For such a thread, as several calls at once have, PyTorch takes a product of matrices of its own, which is
-    up to 2.4 times as slow, unless the convolution is dilated. That changes nothing where there is one tap.
-    """
-
-    LARGE = 20480  # values given; with fewer the product is faster, and oneDNN is not asked for one image
-
-    def __init__(self, layer: nn.Conv2d) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        layer, dilation = self.layer, 2 if x.numel() > self.LARGE else 1
-        return F.conv2d(x, layer.weight, layer.bias, layer.stride, layer.padding, dilation, layer.groups)
-
-
-def _favour_onednn(network: nn.Module) -> None:
-    """Have oneDNN compute the convolutions of size 1 whose weights are in float32, if PyTorch has it."""
-    if not torch.backends.mkldnn.is_available():
-        return
-    for name, module in list(network.named_modules()):
-        if (
-            isinstance(module, nn.Conv2d)
-            and module.kernel_size == (1, 1)
-            and module.weight.dtype == torch.float32
-        ):
-            _replace(network, name, _Pointwise(module))
-
-
-def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, own = name.rpartition(".")
-    setattr(network.get_submodule(parent), own, module)
 
 
 def open_checkpoint(path: str | Path, device: str, amp: str) -> Checkpoint:

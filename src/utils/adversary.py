@@ -18,7 +18,7 @@ from src.models.checkpoint import load_weights, read_checkpoint
 from src.models.layers import PoseNetwork, statistics_kept
 from src.utils import distributed
 from src.utils.command import note
-from src.utils.device import autocast, compiled, place
+from src.utils.device import autocast, compiled, favour_onednn, place
 from src.utils.optimization import Update, build_optimizer, parts_of
 from src.utils.supervision import Batch, Losses, MapObjective, Supervision, summed
 from src.utils.training import Run, Stateful
@@ -180,7 +180,8 @@ def _discriminator(num_joints: int, options: Namespace, device: torch.device) ->
     if options.sync_batchnorm:
         distributed.synchronise(network, device)
     network.grad_checkpoint = options.grad_checkpoint == "always"
-    return place(network, device, options.channels_last)
+    favour_onednn(place(network, device, options.channels_last))
+    return network
 
 
 def _judged(network: nn.Module, images: Tensor, heatmaps: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from src.models.checkpoint import load_weights, read_checkpoint
 from src.models.layers import PoseNetwork
 from src.utils import distributed
 from src.utils.command import note
-from src.utils.device import choose_device, place
+from src.utils.device import choose_device, favour_onednn, place
 from src.utils.experiment import Experiment
 from src.utils.processes import join, own_share
 from src.utils.speed import settle
@@ -63,7 +63,7 @@ def ready(network: PoseNetwork, options: Namespace, device: torch.device, sample
     at_once = math.ceil(own_share(options.batch_size) / options.accumulate)
     speed = settle(options, network, device, at_once, options.epochs * iterations(options, samples.drawn))
     network.grad_checkpoint = options.grad_checkpoint == "always"
-    place(network, device, options.channels_last)
+    favour_onednn(place(network, device, options.channels_last))
     return speed
 
 
