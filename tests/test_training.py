@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -66,6 +67,21 @@ def test_seed_decides(tmp_path: Path) -> None:
     other = state(start(tmp_path, "c", "--epochs", "1", "--seed", "2"))
     assert_same_weights(one, same)
     assert not torch.equal(one["model"]["heads.0.weight"], other["model"]["heads.0.weight"])
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="PyTorch was built without oneDNN")
+def test_one_processor_leaves_large_convolutions_of_size_1_to_onednn(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.profiler.profile(record_shapes=True) as profile:
+            start(tmp_path, "a", "--max-iters", "1", "--amp", "none")
+    finally:
+        torch.set_num_threads(before)
+    calls = [call for call in profile.key_averages(group_by_input_shape=True) if "conv2d" in call.key]
+    sizes = [math.prod(call.input_shapes[0]) for call in calls if call.key == "aten::_slow_conv2d_forward"]
+    assert max(math.prod(call.input_shapes[0]) for call in calls) > 20480
+    assert max(sizes) <= 20480
 
 
 def test_continue_keeps_options_but_for_those_typed(tmp_path: Path) -> None:
