@@ -39,7 +39,7 @@ def settle(options: Namespace, network: PoseNetwork, device: torch.device, peopl
         setattr(options, name, value)
     names = ("amp", "compile", "channels_last", "grad_checkpoint")
     words = [f"{name.replace('_', '-')} {getattr(options, name)}" for name in names]
-    reasons = [chosen[name][1] if name in chosen else "as given" for name in names]
+    reasons = [chosen[name][1] if name in chosen else "as set" for name in names]
     return "speed: " + ", ".join(f"{word} ({reason})" for word, reason in zip(words, reasons, strict=True))
 
 

@@ -64,7 +64,7 @@ def test_what_is_given_stays(monkeypatch) -> None:
     options = auto(amp="none", channels_last="none", grad_checkpoint="always")
     line = settle(options, small(), CPU, 4, 10**6)
     assert (options.amp, options.channels_last, options.grad_checkpoint) == ("none", "none", "always")
-    assert "amp none (as given), compile none (gains nothing on a CPU), channels-last none (as given)" in line
+    assert "amp none (as set), compile none (gains nothing on a CPU), channels-last none (as set)" in line
 
 
 def test_activations_are_kept_unless_they_fill_the_memory(monkeypatch) -> None:
@@ -100,7 +100,7 @@ def test_activations_are_counted_on_a_small_image() -> None:
 def test_choices_are_stored_and_kept(tmp_path: Path, monkeypatch, capsys) -> None:
     train = main_of("hgpose/train.py")
     train(["--exp-dir", str(tmp_path), "--exp", "a", *TINY, "--epochs", "1", "--grad-checkpoint", "always"])
-    assert "channels-last always (faster convolutions), grad-checkpoint always (as given)" in (
+    assert "channels-last always (faster convolutions), grad-checkpoint always (as set)" in (
         capsys.readouterr().err
     )
     options = json.loads((tmp_path / "hgpose" / "a" / "options.json").read_text())["options"]
