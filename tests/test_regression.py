@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from src import pose
-from src.models import resnet
+from src.models import backbones, resnet
 from src.models.checkpoint import read_checkpoint
 from tests.task_runner import main_of
 
@@ -107,6 +107,24 @@ def test_resumed_run_equals_straight_run(tmp_path: Path, arch: str) -> None:
     assert one["accuracy"].keys() == other["accuracy"].keys()
     if arch == "ief":
         assert not (one["model"]["mean_pose.pose"] == 0.5).all()
+
+
+def test_a_run_that_goes_on_asks_for_no_weights_of_imagenet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def network_of(name: str) -> dict[str, torch.Tensor]:
+        return backbones._network(name, 1000).state_dict()
+
+    def offline(name: str) -> None:
+        raise OSError("offline")
+
+    monkeypatch.setattr(resnet, "_download", network_of)
+    start(tmp_path, "x", "--pretrained", "imagenet", "--epochs", "1", "--iters", "1")
+    monkeypatch.setattr(resnet, "_download", offline)
+    train(tmp_path, "-c", "x", "--epochs", "2")
+    train(tmp_path, "--exp", "y", "--branch", "x", "--epochs", "2")
+    assert "ImageNet" not in capsys.readouterr().err
+    assert read_checkpoint(tmp_path / "regpose" / "y" / "checkpoint.pth")["position"]["epoch"] == 2
 
 
 def test_a_cascade_learns_in_parts_with_weights(tmp_path: Path) -> None:

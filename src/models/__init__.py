@@ -200,7 +200,7 @@ def build(arch: str, num_joints: int, **config: Any) -> PoseNetwork:
     # all stored with the weights: a later change of a default changes no checkpoint
     config = {**known, "num_joints": num_joints, **config}
     network: PoseNetwork = getattr(import_module(row.module), row.class_name)(**config)
-    network.arch, network.config = arch, _at_rest(config)
+    network.arch, network.config = arch, at_rest(config)
     return network
 
 
@@ -218,7 +218,7 @@ def arguments(arch: str) -> dict[str, Any]:
     return {**defaults, **row.preset}
 
 
-def _at_rest(config: Mapping[str, Any]) -> dict[str, Any]:
+def at_rest(config: Mapping[str, Any]) -> dict[str, Any]:
     """`config` for a network whose weights are at hand: nothing is to be fetched when it is built again."""
     return {**config, "pretrained": "none"} if "pretrained" in config else dict(config)
 
@@ -241,7 +241,7 @@ def outline(arch: str, config: Mapping[str, Any], most: int) -> dict[str, Tensor
     hook = register_module_parameter_registration_hook(count)
     try:
         with torch.device("meta"):
-            return build(arch, **_at_rest(config)).state_dict()
+            return build(arch, **at_rest(config)).state_dict()
     finally:
         hook.remove()
 
@@ -260,7 +260,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
 
     checkpoint = read_checkpoint(path)
     weights = preferred_weights(checkpoint)
-    arch, config, stored = checkpoint["arch"], _at_rest(checkpoint["config"]), checkpoint[weights]
+    arch, config, stored = checkpoint["arch"], at_rest(checkpoint["config"]), checkpoint[weights]
     if arch in PARTNERS:
         raise UserError(f"{path} is a {arch}, which finds no pose: --load-{arch} starts a training from it")
     try:

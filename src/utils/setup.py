@@ -39,8 +39,11 @@ def begin(options: Namespace, task: str) -> tuple[Experiment, torch.device]:
 def build(options: Namespace, skeleton: Skeleton, config: dict[str, Any]) -> PoseNetwork:
     """The network of `--arch` for a skeleton, of which some want to know more than how many joints it has.
 
-    config: the arguments of its class that the options give. Raises UserError for wrong ones.
+    config: the arguments of its class that the options give. A run that goes on has weights of its own: none
+    are fetched for it. Raises UserError for wrong arguments.
     """
+    if options.resume or options.branch:
+        config = models.at_rest(config)
     known = models.arguments(options.arch)
     of_skeleton = {"order": skeleton.order_of_ease, "bones": skeleton.bones, "parts": skeleton.parts}
     if config.keys() & {"bones", "parts"}:  # parts are of bones: whoever gives some gives all
