@@ -70,7 +70,7 @@ def imagenet_weights(name: str, pretrained: str) -> dict[str, Tensor] | None:
     if pretrained == "imagenet":
         raise UserError(
             f"the weights of {name} for ImageNet cannot be had ({reason}); "
-            "pretrained=auto goes on without them, pretrained=none never asks"
+            "instead of imagenet, auto goes on without them, and none never asks"
         )
     note(f"no weights of {name} for ImageNet ({reason}): it starts from fresh ones")
     return None
