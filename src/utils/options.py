@@ -483,7 +483,10 @@ def _add_scoring_options(parser: Parser, stored: str, batch_size: int) -> Any:
         "--flip-test", action=BooleanOptionalAction, default=True,
         help="average with the mirrored picture",
     )  # fmt: skip
-    how.add_argument("--out", type=path, metavar="DIR", help="where predictions go; none: the experiment")
+    how.add_argument(
+        "--out", type=path, metavar="DIR",
+        help="where predictions go; none: the experiment, and those of a --checkpoint are not kept",
+    )  # fmt: skip
     how.add_argument(
         "--pictures", "--images", type=count, default=0, metavar="N", help="draw N of them in predictions.jpg"
     )
