@@ -1,6 +1,7 @@
 """Reading pictures of any kind as RGB bytes, and refusing broken ones."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ _REDUCING_FLAGS = {
 }
 
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG"  # how such files begin
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"  # markers of a JPEG: of pixels, and after the last of them
 
 
 class BadImage(UserError):
@@ -121,8 +123,12 @@ def _is_cut_short(data: bytes) -> bool:
     """Whether a JPEG or PNG lacks its end marker: OpenCV fills the missing part with grey, silently."""
     if data.startswith(_JPEG):
         # No scan may start after the last end marker; an embedded thumbnail has markers of its own.
-        end = data.rfind(b"\xff\xd9")
-        return end < 0 or data.find(b"\xff\xda", end) >= 0
+        end = data.rfind(_END)
+        if end < 0 or data.find(_SCAN, end) < 0:
+            return end < 0
+        # Or a video lies behind the picture, whose bytes look like markers.
+        first = next((at for kind, at in _segments(data) if kind == _SCAN[1]), None)
+        return first is None or data.find(_END, first) < 0
     if data.startswith(_PNG):
         return b"IEND" not in data[-1024:]
     return False
@@ -130,11 +136,18 @@ def _is_cut_short(data: bytes) -> bool:
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
     """Width and height of the stored pixels as the header of a JPEG has them; 0, 0 of another file."""
-    at = 2 if data.startswith(_JPEG) else len(data)
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        kind, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+    for kind, at in _segments(data):
         if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):  # a frame, and no table
             height, width = (int.from_bytes(data[at + k : at + k + 2], "big") for k in (5, 7))
             return width, height
-        at += 1 if kind == 0xFF else 2 + length  # bytes of 0xFF may fill the gap before a marker
     return 0, 0
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """The kinds of the segments of a JPEG, up to its first pixels, and where each begins; none of another."""
+    at, kind = 2 if data.startswith(_JPEG) else len(data), 0
+    while kind != _SCAN[1] and at + 9 <= len(data) and data[at] == 0xFF:
+        kind, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if kind != 0xFF:
+            yield kind, at
+        at += 1 if kind == 0xFF else 2 + length  # bytes of 0xFF may fill the gap before a marker

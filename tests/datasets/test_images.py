@@ -94,6 +94,16 @@ def test_cut_short_behind_a_thumbnail_is_refused(tmp_path: Path) -> None:
         read_image(tmp_path / "a.jpg")
 
 
+@pytest.mark.parametrize("behind", [b"\xff\xda", b"\xff\xd9\xff\xda", b"\xff\xda\xff\xd9"])
+def test_a_video_behind_a_picture_does_not_matter(tmp_path: Path, flag: np.ndarray, behind: bytes) -> None:
+    """Telephones append one; its bytes may look like markers."""
+    Image.fromarray(flag).save(tmp_path / "a.jpg")
+    alone = read_image(tmp_path / "a.jpg")
+    data = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(data + b"\0\0\0\x18ftypmp42" + behind + bytes(64))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.jpg"), alone)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [(None, "is missing"), (b"", "is an empty file"), (b"GIF but not really", "is damaged, or of a format")],
