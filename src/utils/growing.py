@@ -106,8 +106,10 @@ class VideoFile:
     """
 
     CODEC = "mp4v"
+    FINEST = 65.535  # frames a second that MPEG-4 counts in thousandths; higher rates only in hundredths
 
     def __init__(self, path: Path, rate: float, width: int, height: int) -> None:
+        rate = rate if rate <= self.FINEST else round(rate, 2)
         self.path, self._rate, self._frames = path, rate, 0
         self._part = unfinished(path).with_suffix(path.suffix)  # by which OpenCV knows the format
         self._require_room()
