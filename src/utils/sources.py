@@ -239,8 +239,10 @@ def find_sources(names: Iterable[str], listed: Iterable[str] = ()) -> list[Sourc
 
 
 def _named(name: str) -> Sequence[Source]:
-    path = Path(name).expanduser()
+    path = Path(name)
     try:
+        if not path.exists() and name.startswith("~"):
+            path = Path(os.path.expanduser(name))
         if path.is_dir():
             return _in_folder(path)
         if path.exists():

@@ -45,6 +45,17 @@ def test_names_with_magic_letters_are_files_first() -> None:
     assert names_of(find_sources(["a[1].png"])) == ["a[1].png"]
 
 
+def test_a_tilde_is_a_home_folder_or_part_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(Path.cwd() / "home"))
+    for name in ("home/a.png", "~b.png", "~not.a.user/c.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    found = find_sources(["~/a.png", "~b.png", "~not.a.user/c.png", "~not.a.user/*.png"])
+    assert [Path(source.name).name for source in found] == ["a.png", "~b.png", "c.png", "c.png"]
+    with pytest.raises(UserError, match=r"there is no ~not\.a\.user/d\.png"):
+        find_sources(["~not.a.user/d.png"])
+
+
 def test_a_list_may_name_folders_and_stands_where_it_is_named() -> None:
     for name in ("a.png", "b.png", "in/c.png"):
         Path(name).parent.mkdir(exist_ok=True)
