@@ -239,6 +239,8 @@ def find_sources(names: Iterable[str], listed: Iterable[str] = ()) -> list[Sourc
 
 
 def _named(name: str) -> Sequence[Source]:
+    if not name:
+        raise UserError("the name of a source is empty; . is the present folder")
     path = Path(name)
     try:
         if not path.exists() and name.startswith("~"):
@@ -254,9 +256,10 @@ def _named(name: str) -> Sequence[Source]:
         return [Camera(int(name))]
     if glob.has_magic(name):
         paths = [Path(match) for match in sorted(glob.glob(str(path), recursive=True), key=_natural)]
-        if not paths:
-            raise UserError(f"no file has a name like {name}")
-        return [_of_file(path) for path in paths if path.is_file()]
+        files = [path for path in paths if path.is_file()]
+        if not files:
+            raise UserError(f"no file has a name like {name}{', only folders have' if paths else ''}")
+        return [_of_file(path) for path in files]
     raise UserError(
         f"there is no {name}; a picture, a folder, a pattern, a video, the number of a camera, or - is wanted"
     )

@@ -72,6 +72,18 @@ def test_what_means_nothing_is_said_in_one_line(name: str) -> None:
     assert len(str(caught.value).splitlines()) == 1 and len(str(caught.value)) < 400
 
 
+def test_an_empty_name_is_not_the_present_folder() -> None:
+    Path("a.png").touch()
+    with pytest.raises(UserError, match="the name of a source is empty"):
+        find_sources([""])
+
+
+def test_a_pattern_of_folders_alone_means_nothing() -> None:
+    Path("in/deep").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"no file has a name like in/\*, only folders have"):
+        find_sources(["in/*"])
+
+
 def test_frames_of_a_picture() -> None:
     cv2.imwrite("a.png", spot(40, 30))
     (frame,) = PictureFile(Path("a.png")).frames()
