@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import io
 import os
 import re
 import sys
@@ -55,6 +56,9 @@ def command(main: Main) -> Callable[..., None]:
 
     @functools.wraps(main)
     def wrapped(argv: Sequence[str] | None = None) -> None:
+        if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+            # names of files may have what it cannot show
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             main(argv)
             leave()

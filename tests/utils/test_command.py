@@ -1,5 +1,6 @@
 """What wraps every program."""
 
+import os
 import subprocess
 import sys
 
@@ -15,3 +16,11 @@ def test_a_program_ends_well_with_its_output_closed() -> None:
     words = ["sh", "-c", '"$0" -c "$1" >&-', sys.executable, PROGRAM]
     ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict"])
+def test_a_name_that_cannot_be_shown_is_printed_as_python_writes_it(encoding: str) -> None:
+    program = "from src.utils.command import command\ncommand(lambda argv: print('caf\\udce9'))()"
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, env=environment)
+    assert (ended.returncode, ended.stdout.strip()) == (0, rb"caf\udce9")
