@@ -105,6 +105,6 @@ def note(text: str) -> None:
 
     Where that cannot be written (its terminal is closed, its disk is full), a run goes on without.
     """
-    if is_main():
+    if is_main() and sys.stderr is not None:  # None: it was closed before
         with suppress(OSError):
             print(text, file=sys.stderr, flush=True)

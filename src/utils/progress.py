@@ -21,7 +21,7 @@ class Progress:
 
     def __init__(self, title: str, total: int | None, done: int = 0) -> None:
         self.title, self.total, self.done, self.first = title, total, done, done
-        self.live = is_main() and sys.stderr.isatty()
+        self.live = is_main() and sys.stderr is not None and sys.stderr.isatty()
         self.start = self.shown = time.monotonic()
         self.bar = (
             tqdm(total=total, initial=done, desc=title, leave=False, dynamic_ncols=True)
