@@ -11,8 +11,9 @@ whose weights are on this machine say where people are; a network of associative
 """
 
 import argparse
+import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -153,7 +154,7 @@ def make_plan(options: argparse.Namespace) -> "Plan":
 
     wanted = {OVERLAY: options.overlays, HEATMAPS: options.heatmaps, TAGS: options.tags}
     plan = Plan(
-        sources=find_sources(options.sources, sys.stdin),
+        sources=find_sources(options.sources, listed()),
         folder=options.out,
         views=tuple(view for view, is_wanted in wanted.items() if is_wanted),
         flip_test=options.flip_test,
@@ -164,6 +165,13 @@ def make_plan(options: argparse.Namespace) -> "Plan":
     )
     plan.check(options.overwrite)
     return plan
+
+
+def listed() -> Iterable[str]:
+    """The lines of the standard input, names of files of any bytes; none where it is closed."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # as Python reads what is typed
+    return sys.stdin or ()
 
 
 def open_window(stack: ExitStack) -> "Show":

@@ -256,6 +256,22 @@ def test_a_list_comes_from_standard_input(run: Run, monkeypatch: pytest.MonkeyPa
     assert [row["file"] for row in run("-").table] == ["a b.png", "c.png"]
 
 
+def test_a_list_has_names_of_any_bytes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    try:
+        Path(name).write_bytes(Path(save("a.png", spot(60, 60))).read_bytes())
+    except (OSError, UnicodeError):
+        pytest.skip("this file system wants UTF-8")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9.png\n"), encoding="utf-8"))
+    assert [row["file_name"] for row in run("-").results] == [name]
+
+
+def test_without_a_standard_input_there_is_no_list(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    done = run("-")
+    assert (done.status, done.err) == (2, "error: the list on the standard input names nothing\n")
+
+
 def test_sources_of_the_same_name_keep_apart(run: Run) -> None:
     for place, name in enumerate(("x/a.png", "y/a.png", "y/a-2.png")):
         save(name, spot(60 + 60 * place, 60))
