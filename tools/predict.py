@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from src.errors import UserError
 from src.pretrained import shipped
-from src.utils.command import command, note
+from src.utils.command import command, ended_by_signals, note
 from src.utils.files import writable_folder
 from src.utils.options import AMP, BEST, Parser, path, positive, positive_real, share
 
@@ -271,8 +271,9 @@ def predict(model: "pose.Model", plan: "Plan", boxes: "Boxes", show: "Show | Non
     from src.utils.prediction import predict_all
 
     try:
-        return predict_all(model, plan, boxes, show)
-    except (KeyboardInterrupt, UserError):
+        with ended_by_signals():
+            return predict_all(model, plan, boxes, show)
+    except (KeyboardInterrupt, SystemExit, UserError):
         note(f"what was finished is in {plan.folder}")
         raise
 

@@ -5,10 +5,13 @@ import functools
 import io
 import os
 import re
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import NoReturn
 
 from src.errors import UserError
@@ -83,6 +86,29 @@ def _fail(status: int, text: str) -> NoReturn:
     end_all(status, text)
     note(text)
     raise SystemExit(status) from None
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP raise SystemExit, as Ctrl-C raises KeyboardInterrupt: files are finished then.
+
+    A signal that is ignored, as after nohup, stays so. Elsewhere than in the main thread nothing is changed.
+    """
+    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    wanted = [number for number, handler in before.items() if handler == signal.SIG_DFL]
+    for number in wanted:
+        signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number in wanted:
+            signal.signal(number, before[number])
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def reason(error: Exception) -> str | None:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -393,20 +394,28 @@ def test_only_some_frames(run: Run) -> None:
 # -------------------------------------------------------------------------------------- breaks and errors
 
 
-def test_what_was_finished_before_ctrl_c_is_whole(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name, status", [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_what_was_finished_before_a_signal_is_whole(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, status: int
+) -> None:
+    """Such as that of Ctrl-C, of a scheduler, of a terminal that is closed."""
+    if not hasattr(signal, name):
+        pytest.skip("this system has no such signal")
+    before = signal.getsignal(getattr(signal, name))
     write_clip(Path("walk.mp4"), moving(12))
     write = prediction.Writer.write
     written: list[prediction.Found] = []
 
     def interrupted(self: prediction.Writer, found: prediction.Found, shown: bool) -> np.ndarray:
         if len(written) == 5:
-            raise KeyboardInterrupt
+            signal.raise_signal(getattr(signal, name))
         written.append(found)
         return write(self, found, shown)
 
     monkeypatch.setattr(prediction.Writer, "write", interrupted)
     done = run("walk.mp4")
-    assert (done.status, len(done.results), len(done.table)) == (130, 5, 5)
+    assert (done.status, len(done.results), len(done.table)) == (status, 5, 5)
+    assert signal.getsignal(getattr(signal, name)) == before
     assert len(frames_of(Path("found/walk.mp4"))) == 5
     assert "what was finished is in" in done.err
     assert not list(Path("found").glob(".*"))
