@@ -45,6 +45,7 @@ FAINTEST = 0.2  # opacity of a joint of score 0; one of 0.8 is covered wholly
 
 _SUBPIXEL_BITS = 4  # OpenCV takes fixed-point coordinates
 _FAR = 1e6  # pixels; beyond, fixed-point coordinates would overflow
+_MOST_OF_JPEG = 65_500  # pixels a side that its encoder takes
 
 
 def joint_colour(skeleton: Skeleton, joint: int) -> Colour:
@@ -281,11 +282,16 @@ def _laid_over(image: np.ndarray, colours: np.ndarray, strength: np.ndarray) -> 
 def save_image(path: Path | str, image: np.ndarray) -> None:
     """Write a picture (H, W, 3) as PNG or JPEG, by the suffix; the file appears whole or not at all.
 
-    UserError for another suffix or a place that cannot be written.
+    UserError for another suffix, a place that cannot be written, or a picture too large for a JPEG.
     """
     path = Path(path)
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UserError(f"{path} must end in .png, .jpg or .jpeg")
+    if path.suffix.lower() != ".png" and max(image.shape[:2]) > _MOST_OF_JPEG:
+        raise UserError(
+            f"{path} cannot be written: a JPEG has at most {_MOST_OF_JPEG:,} pixels a side, and this picture"
+            f" has {max(image.shape[:2]):,}; as .png it could be"
+        )
     done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     assert done, "an encoder that OpenCV has does not fail on uint8 pictures"
     with replacing(path) as part:

@@ -226,6 +226,14 @@ def test_a_picture_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
 
 
+def test_a_picture_too_large_for_a_jpeg_is_one_line(tmp_path: Path) -> None:
+    image = np.zeros((1, 65_501, 3), np.uint8)
+    with pytest.raises(UserError, match=r"a\.jpg cannot be written: a JPEG has at most 65,500 pixels a side"):
+        save_image(tmp_path / "a.jpg", image)
+    save_image(tmp_path / "a.png", image)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
 def test_the_picture_shows_through_what_is_not_sure() -> None:
     """The knee covers it wholly from a score of 0.8, by a fifth at 0, by three at 0.4; so do limbs."""
     joints = pose(left_hip=(30.5, 20.5), left_knee=(30.5, 80.5))
