@@ -234,7 +234,7 @@ def maps_overlay(
     colours = map_colours(skeleton)
     peak, tinted = np.zeros(image.shape[:2], np.float32), np.zeros(image.shape, np.float32)
     for heatmaps, matrix in views:
-        heights = np.clip(heatmaps, 0, None).astype(np.float32)
+        heights = np.clip(_finite(heatmaps), 0, None).astype(np.float32)
         weights = heights**2  # where maps meet, the higher one counts more
         own = heights.max(0)
         tint = np.tensordot(weights, colours, (0, 0)) * (own / np.maximum(weights.sum(0), 1e-12))[..., None]
@@ -252,7 +252,7 @@ def tags_overlay(image: np.ndarray, heatmaps: np.ndarray, tags: np.ndarray, matr
     (2, 3): from their cells to the picture. A cell has the tag of its strongest joint. The colours go from
     the lowest tag to the highest of cells that are half as strong as the strongest.
     """
-    tags = tags if tags.ndim == 3 else tags[..., 0]
+    heatmaps, tags = _finite(heatmaps), _finite(tags if tags.ndim == 3 else tags[..., 0])
     strongest = heatmaps.argmax(0)[None]
     peak = np.clip(np.take_along_axis(heatmaps, strongest, 0)[0], 0, None).astype(np.float32)
     peak /= max(1.0, float(peak.max()))
@@ -263,6 +263,11 @@ def tags_overlay(image: np.ndarray, heatmaps: np.ndarray, tags: np.ndarray, matr
     coloured = cv2.applyColorMap(level, cv2.COLORMAP_TURBO)
     coloured = _spread(cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB), matrix, image, cv2.INTER_NEAREST)
     return _laid_over(image, coloured, np.sqrt(_spread(peak, matrix, image)))
+
+
+def _finite(maps: np.ndarray) -> np.ndarray:
+    """Maps with 0 for what is no number, as in those of a network that has diverged."""
+    return np.nan_to_num(maps, nan=0, posinf=0, neginf=0)
 
 
 def _spread(

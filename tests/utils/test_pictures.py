@@ -320,6 +320,14 @@ def test_where_nothing_is_seen_tags_have_no_colour() -> None:
     assert (shown == 54).all()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_maps_of_a_network_that_has_diverged_have_no_colour(value: float) -> None:
+    maps, fill = np.full((3, 8, 8), value, np.float32), np.array([[15.0, 0, 0], [0, 12.5, 0]])
+    with np.errstate(invalid="raise"):
+        assert (tags_overlay(GREY, maps, maps, fill) == 54).all()
+        assert (maps_overlay(GREY, [(maps, fill)], HAND) == 54).all()
+
+
 def test_limbs_are_as_wide_as_sizes_say() -> None:
     """And not as their joints lie, of which one may be out of sight in the next frame."""
     near, far = (pose(left_hip=(30.5, 20.5), left_knee=(30.5, y)) for y in (40.5, 90.5))
