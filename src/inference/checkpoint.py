@@ -1,5 +1,6 @@
 """A checkpoint, run with PyTorch."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,10 @@ from src.inference.runner import SMOOTHING
 from src.models.folding import fold
 from src.utils.device import AMP_TYPES, autocast, choose_device, favour_onednn
 from src.utils.speed import precision
+
+# The threads of a process that forks are not in its child, which would wait for them without end.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 _EXACT = ("head", "heads", "merge_features", "merge_heatmaps")  # layers
 

@@ -1,7 +1,10 @@
 """A checkpoint in use: calls at once share the processors, waste none, and answer as one after the other."""
 
 import math
+import os
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 
@@ -52,6 +55,28 @@ def test_calls_at_once_give_what_calls_in_turn_give(network: Checkpoint) -> None
     together = side_by_side(look, pictures, 2, lambda: network.share(2))
     for (heatmaps, _), (expected, _) in zip(together, map(look, pictures), strict=True):
         np.testing.assert_allclose(heatmaps, expected, atol=1e-5)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork")
+def test_a_forked_process_answers(network: Checkpoint) -> None:
+    """As those of multiprocessing do; the threads of its parent are not in it."""
+    pictures = np.zeros((2, 64, 64, 3), np.uint8)
+    network.maps(pictures, flip_test=False)
+    child = os.fork()
+    if not child:
+        try:
+            network.maps(pictures, flip_test=False)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    deadline = time.monotonic() + 60
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if ended == (0, 0):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert ended == (child, 0)
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="PyTorch was built without oneDNN")
