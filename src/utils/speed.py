@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, UntypedStorage, nn
 
 from src import models
-from src.errors import UserError
+from src.errors import UserError, suggest
 from src.models.layers import PoseNetwork
+from src.utils.device import AMP_TYPES
 
 COMPILE_STEPS = 2000  # compiling takes a minute or two: shorter runs do not win that back
 ROOM = 0.6  # share of the memory that activations may fill; weights, gradients and buffers need the rest
@@ -44,7 +45,10 @@ def settle(options: Namespace, network: PoseNetwork, device: torch.device, peopl
 
 
 def precision(amp: str, device: torch.device) -> str:
-    """`amp` itself, or for auto the best one."""
+    """`amp` itself, or for auto the best one. UserError for an unknown one."""
+    known = ("auto", "none", *AMP_TYPES)
+    if amp not in known:
+        raise UserError(f"amp {amp!r} is not known{suggest(str(amp), known)}; known: {', '.join(known)}")
     return best_amp(device)[0] if amp == "auto" else amp
 
 

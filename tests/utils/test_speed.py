@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from src import models
+from src.errors import UserError
 from src.losses.heatmap import heatmap_softmax
 from src.models.layers import PoseNetwork
 from src.utils import speed
@@ -140,3 +141,8 @@ def test_the_same_is_learnt(amp: str, checkpointing: bool) -> None:
     # sums in another order, or 8 bits of mantissa in bf16, lead apart within a run, by little; which of them
     # hardly matters, since Adam's first steps make the last bit of a gradient near 0 as large as any
     assert (plain - other).abs().mean() < 0.03 * fallen
+
+
+def test_an_unknown_precision_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"amp 'bfloat16' is not known \(did you mean 'bf16'\?\)"):
+        speed.precision("bfloat16", CPU)
