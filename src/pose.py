@@ -29,6 +29,7 @@ Box = tuple[float, float, float, float]
 BOX_MARGIN = 1.25  # the crop is this much larger than the box around a person
 EXPORTED = ".onnx"  # how the names of exported files end
 _ANY_SIZE = 1 << 30  # pixels: OpenCV reads no larger pictures
+_SMALLEST, _FARTHEST = 1e-3, 1e9  # pixels; boxes are not smaller, and nothing of them is farther from 0
 
 
 class Pose(NamedTuple):
@@ -197,8 +198,12 @@ def _views(model: Model, pixels: np.ndarray, boxes: Sequence[Box] | None) -> lis
 
 def _crop_matrix(box: Box, margin: float, size: int) -> np.ndarray:
     """The affine of a square crop around a box, `margin` times its longer side."""
+    if np.shape(box) != (4,):
+        raise UserError(f"a box is (x, y, width, height) in pixels, and not {box}")
     x, y, width, height = box
-    if not (width > 0 and height > 0 and np.isfinite(box).all()):
+    if not (width > 0 and height > 0 and max(width, height) >= _SMALLEST and np.isfinite(box).all()):
         raise UserError(f"box {tuple(box)} has no area; a box is (x, y, width, height) in pixels")
+    if np.abs(box).max() > _FARTHEST:
+        raise UserError(f"box {tuple(box)} is farther away or larger than pictures are")
     center = np.array([x + width / 2, y + height / 2])
     return affine.crop_matrix(center, margin * max(width, height) / affine.PERSON_PIXELS, size)
