@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         by_person = model.multi_person if options.colours == "auto" else options.colours == "people"
         plan = replace(plan, by_person=by_person)
         writable_folder(options.out)
-        tell(plan, predict(model, plan, boxes, show))
+        tell(plan, predict(model, plan, boxes, show), options.detections)
 
 
 def get_options(argv: Sequence[str]) -> argparse.Namespace:
@@ -278,9 +278,14 @@ def predict(model: "pose.Model", plan: "Plan", boxes: "Boxes", show: "Show | Non
         raise
 
 
-def tell(plan: "Plan", outcome: "Outcome") -> None:
-    """Print what was found. UserError if not all could be read."""
+def tell(plan: "Plan", outcome: "Outcome", detections: Path | None) -> None:
+    """Print what was found; `detections` said where people are. UserError if not all could be read."""
     print(f"people: {outcome.people}, pictures: {outcome.frames}, all in {plan.folder}", flush=True)
+    if detections and outcome.frames and not outcome.people:
+        note(
+            f"{detections} has no box for any of these pictures: --help says what image_id is; boxes count"
+            f" of category {PERSON}, a person, and of a score of --box-threshold and more"
+        )
     if outcome.drawn < outcome.joints / 2:
         note(
             f"drawn: {outcome.drawn:,} of {outcome.joints:,} joints, those of --threshold {plan.threshold:g}"

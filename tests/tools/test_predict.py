@@ -219,6 +219,18 @@ def test_detections_go_to_the_pictures_with_their_numbers(run: Run) -> None:
     np.testing.assert_allclose(done.places, [[250, 180], [60, 60]], atol=NEAR)
 
 
+@pytest.mark.parametrize("other", [{"image_id": 8}, {"category_id": 0}, {"score": 0.4}], ids=str)
+def test_detections_that_go_to_no_picture_are_told(run: Run, other: dict[str, float]) -> None:
+    save("7.png", spot(60, 60))
+    box = {"image_id": 7, "category_id": 1, "bbox": [20, 20, 80, 80], "score": 0.9}
+    Path("boxes.json").write_text(json.dumps([box | other]))
+    done = run("7.png", "--detections", "boxes.json")
+    assert (done.status, done.results) == (0, [])
+    assert "boxes.json has no box for any of these pictures" in done.err
+    Path("boxes.json").write_text(json.dumps([box | other, box]))
+    assert "no box" not in run("7.png", "--detections", "boxes.json", "--overwrite").err
+
+
 def test_that_the_whole_picture_is_looked_at_is_said_once(run: Run) -> None:
     for name in "abc":
         save(f"{name}.png", spot(100, 100))
