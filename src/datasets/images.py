@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,12 +112,24 @@ def _decode(data: bytes, name: str, shrink: float, flags: int = _AS_STORED) -> P
     if data.startswith(_JPEG):  # of other formats OpenCV reads all, and then takes a few of the pixels
         reduction = max(step for step in _REDUCING_FLAGS if step <= max(shrink, 1))
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | _REDUCING_FLAGS[reduction])
+        with silent_opencv():
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | _REDUCING_FLAGS[reduction])
     except cv2.error:  # e.g. more pixels than OpenCV takes
         pixels = None
     if pixels is None:
         raise BadImage(f"picture {name} is damaged, or of a format that OpenCV does not read")
     return Picture(pixels, reduction)
+
+
+@contextmanager
+def silent_opencv() -> Iterator[None]:
+    """Without OpenCV's own words on what goes wrong: that is told in one line, and by us."""
+    logging = cv2.utils.logging
+    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(level)
 
 
 def _is_cut_short(data: bytes) -> bool:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from src.datasets.images import read_upright
+from src.datasets.images import read_upright, silent_opencv
 from src.errors import UserError
 
 PICTURES = frozenset(
@@ -184,14 +184,12 @@ class Camera(Source):
 @contextmanager
 def _capture(what: str | int) -> Iterator[cv2.VideoCapture]:
     """OpenCV's reader of a file or a camera, without its own words on what goes wrong."""
-    logging = cv2.utils.logging
-    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-    capture = cv2.VideoCapture(what)
-    try:
-        yield capture
-    finally:
-        capture.release()
-        logging.setLogLevel(level)
+    with silent_opencv():
+        capture = cv2.VideoCapture(what)
+        try:
+            yield capture
+        finally:
+            capture.release()
 
 
 def _timed(capture: cv2.VideoCapture) -> Iterator[tuple[float, np.ndarray]]:

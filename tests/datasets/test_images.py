@@ -116,6 +116,19 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes | None, me
     assert "a.jpg" in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("suffix", [".webp", ".tif", ".bmp", ".gif"])
+def test_a_broken_picture_is_told_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], flag: np.ndarray, suffix: str
+) -> None:
+    """OpenCV writes lines of its own to the standard error."""
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(flag).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(BadImage, match="is damaged, or of a format"):
+        read_image(path)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadImage, match="cannot be read"):
         read_image(tmp_path)
