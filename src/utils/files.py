@@ -11,6 +11,8 @@ from typing import Any
 
 from src.errors import UserError
 
+_BEGINNING = 50  # letters of a name, of 4 bytes at most; file systems take 255 bytes
+
 
 def writable_folder(path: Path) -> Path:
     """`path`, made if needed; UserError if that is not possible."""
@@ -22,8 +24,11 @@ def writable_folder(path: Path) -> Path:
 
 
 def unfinished(path: Path) -> Path:
-    """A new path beside `path`, for what takes its place when it is whole."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    """A new path beside `path`, for what takes its place when it is whole.
+
+    Of a long name it has the beginning, so that it may be as long as the file system allows.
+    """
+    return path.with_name(f".{path.name[:_BEGINNING]}.{uuid.uuid4().hex[:8]}.part")
 
 
 @contextmanager

@@ -42,6 +42,12 @@ def test_two_names_of_one_file_leave_nothing_behind(tmp_path: Path) -> None:
     assert texts(tmp_path) == {"new": "2", "old": "1"}
 
 
+@pytest.mark.parametrize("name", ["n" * 255, "ü" * 127])
+def test_a_name_may_be_as_long_as_names_can_be(tmp_path: Path, name: str) -> None:
+    write_text(tmp_path / name, "1")
+    assert texts(tmp_path) == {name: "1"}
+
+
 def test_what_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
