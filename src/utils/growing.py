@@ -150,9 +150,13 @@ class VideoFile:
         reader = cv2.VideoCapture(str(self._part))
         there = reader.get(cv2.CAP_PROP_FRAME_COUNT) if reader.isOpened() else 0
         reader.release()
-        if there:
-            os.replace(self._part, self.path)
-        self._part.unlink(missing_ok=True)
+        try:
+            if there:
+                os.replace(self._part, self.path)
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be written: {error.strerror}") from None
+        finally:
+            self._part.unlink(missing_ok=True)
         if there < self._frames:
             raise UserError(
                 f"{self.path} has {there:.0f} of {self._frames} frames: the rest could not be written"

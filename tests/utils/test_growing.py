@@ -139,6 +139,15 @@ def test_frames_that_were_not_written_are_noticed(tmp_path: Path, monkeypatch: p
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_folder_in_the_place_of_a_video_is_one_line(tmp_path: Path) -> None:
+    video = VideoFile(tmp_path / "a.mp4", 10.0, 48, 32)
+    video.show(grey(5), 0.0)
+    (tmp_path / "a.mp4").mkdir()
+    with pytest.raises(UserError, match=r"a\.mp4 cannot be written: Is a directory"):
+        video.close()
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_nothing_is_begun_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growing, "SPARE", 1 << 62)
     with pytest.raises(UserError, match="the disk is full"):
