@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -106,10 +107,10 @@ class VideoFile:
     """
 
     CODEC = "mp4v"
-    FINEST = 65.535  # frames a second that MPEG-4 counts in thousandths; higher rates only in hundredths
+    MOST = 65_535  # parts of a second that MPEG-4 counts: the higher a rate, the fewer decimals it can have
 
     def __init__(self, path: Path, rate: float, width: int, height: int) -> None:
-        rate = rate if rate <= self.FINEST else round(rate, 2)
+        rate = round(rate, max(0, int(math.log10(self.MOST / rate))))
         self.path, self._rate, self._frames = path, rate, 0
         self._part = unfinished(path).with_suffix(path.suffix)  # by which OpenCV knows the format
         self._require_room()

@@ -33,7 +33,8 @@ PICTURES = frozenset(
 VIDEOS = frozenset(".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .flv .ts .mts .m2ts .3gp .ogv".split())
 
 MOST_PIXELS = 25_000_000  # of a picture; larger ones are shrunk
-USUAL_RATE, HIGHEST_RATE = 30.0, 240.0  # frames a second: where a file tells none, or nonsense
+# Frames a second, where a file tells none, or nonsense; a higher one is believed if frames come so.
+USUAL_RATE, HIGHEST_RATE = 30.0, 240.0
 PROBED = 32  # frames of a video that are looked at for how evenly they come
 UNEVEN = 0.3  # how much of a frame's time between two may be missing or too much in an even video
 LONGEST_STILL = 300.0  # seconds between two frames; more is a mistake of the file
@@ -115,9 +116,9 @@ class Video(Source):
         with _capture(self.name) as capture:
             rate = capture.get(cv2.CAP_PROP_FPS)
             count = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-            if not (math.isfinite(rate) and 0 < rate <= HIGHEST_RATE):
-                rate = USUAL_RATE
             times = np.array(list(islice(_times(capture), PROBED)))
+            if not (math.isfinite(rate) and (0 < rate <= HIGHEST_RATE or _is_even(rate, times))):
+                rate = USUAL_RATE
             return _fitting(rate, times), count, count / rate
 
     @property
@@ -217,6 +218,11 @@ def _fitting(rate: float, times: np.ndarray) -> float:
     if not len(gaps) or np.abs(gaps * rate - 1).max() < UNEVEN:
         return rate
     return round(1 / float(gaps.min()), 3)
+
+
+def _is_even(rate: float, times: np.ndarray) -> bool:
+    """Whether frames come at a rate, as their times tell."""
+    return len(times) > 1 and bool(np.abs(np.diff(times) * rate - 1).max() < UNEVEN)
 
 
 def find_sources(names: Iterable[str], listed: Iterable[str] = ()) -> list[Source]:

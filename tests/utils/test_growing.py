@@ -109,7 +109,7 @@ def test_frames_are_shown_at_their_times(tmp_path: Path) -> None:
     assert levels(tmp_path / "a.mp4") == [3, 6, 6, 6, 9, 15, 18]
 
 
-@pytest.mark.parametrize("rate", [0.301, 23.976, 65.533, 65.537, 100.123, 119.963, 239.987])
+@pytest.mark.parametrize("rate", [0.301, 23.976, 65.533, 65.537, 119.963, 239.987, 700.123, 7000.3])
 def test_any_rate_is_written(tmp_path: Path, rate: float) -> None:
     """That of a telephone's slow motion is no round number."""
     video = VideoFile(tmp_path / "a.mp4", rate, 48, 32)
@@ -117,7 +117,7 @@ def test_any_rate_is_written(tmp_path: Path, rate: float) -> None:
         video.show(grey(3 + number), number / rate)
     video.close()
     assert levels(tmp_path / "a.mp4") == [3, 4, 5, 6, 7, 8]
-    assert cv2.VideoCapture(str(tmp_path / "a.mp4")).get(cv2.CAP_PROP_FPS) == pytest.approx(rate, abs=0.006)
+    assert cv2.VideoCapture(str(tmp_path / "a.mp4")).get(cv2.CAP_PROP_FPS) == pytest.approx(rate, rel=1e-4)
 
 
 def test_odd_sides_lose_a_row(tmp_path: Path) -> None:

@@ -113,6 +113,16 @@ def test_the_rate_of_an_uneven_video_misses_no_frame() -> None:
     assert Video(path).rate == pytest.approx(RATE / 40, rel=0.01)
 
 
+def test_a_high_rate_is_believed_where_frames_come_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of a camera for fast motion; some files tell the ticks of their clock."""
+    path = write_clip(Path("a.avi"), moving(12), rate=500.0)
+    assert Video(path).rate == 500
+    monkeypatch.setattr(sources, "_times", lambda _: iter(np.arange(12) / 10))
+    assert Video(path).rate == pytest.approx(10)
+    monkeypatch.setattr(sources, "_times", lambda _: iter(np.zeros(12)))
+    assert Video(path).rate == sources.USUAL_RATE
+
+
 def test_a_time_far_off_is_a_mistake_of_the_file() -> None:
     path = write_clip(Path("a.mp4"), moving(6))
     set_times(path, [1, 1, 1_000_000, 1, 1, 1])
