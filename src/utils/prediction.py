@@ -72,12 +72,16 @@ class Plan:
     def paths(self) -> list[dict[str, Path]]:
         """For each source the file of each view. Sources whose files would have the same name get numbers."""
         used: set[str] = set()
+        numbers: dict[str, int] = {}  # up to which those of a stem are used
         found = []
         for source in self.sources:
-            names, number = self._names(source.stem), 1
+            stem = source.stem.lower()
+            number = numbers.get(stem, 1)
+            names = self._names(source.stem if number == 1 else f"{source.stem}-{number}")
             while not used.isdisjoint(name.lower() for name in names):
                 number += 1
                 names = self._names(f"{source.stem}-{number}")
+            numbers[stem] = number
             used.update(name.lower() for name in names)
             png = source.path is not None and source.path.suffix.lower() == ".png"
             suffix = ".mp4" if source.rate else ".png" if png else ".jpg"

@@ -57,6 +57,16 @@ def test_no_more_frames_wait_than_a_few_batches(
     assert max(waiting) <= 4 + 8 + 4 + 4
 
 
+def test_many_sources_of_one_name_take_as_many_tries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+    names = Plan._names
+    monkeypatch.setattr(Plan, "_names", lambda plan, stem: tried.append(stem) or names(plan, stem))
+    sources = [Clip(1, name) for name in ["clip", "CLIP", "clip-3"] * 100]
+    paths = [each[OVERLAY].name for each in Plan(sources, tmp_path).paths()]
+    assert paths[:6] == ["clip.mp4", "CLIP-2.mp4", "clip-3.mp4", "clip-4.mp4", "CLIP-5.mp4", "clip-3-2.mp4"]
+    assert len({path.lower() for path in paths}) == 300 and len(tried) < 3 * 300
+
+
 def test_a_batch_is_divided_among_calls_at_once(tmp_path: Path) -> None:
     """Each takes its share of the processors; a single picture has all of them."""
     finder, shares = model(calls=4), list[int]()
