@@ -169,6 +169,8 @@ def predict_all(
         progress = stack.enter_context(Progress("predict", plan.count))
         for result in results:
             if isinstance(result, Trouble):
+                if troubles and troubles[-1].place == result.place:  # the same of each frame
+                    continue
                 troubles.append(result)
                 if len(plan.sources) > 1:
                     note(f"skipped: {result.error}")
@@ -241,24 +243,32 @@ def _find(
     model: pose.Model, plan: Plan, boxes: Boxes, batch: Sequence[Seen | Trouble]
 ) -> list[Found | Trouble]:
     """The people in some frames, in order."""
-    seen = [each for each in batch if isinstance(each, Seen)]
-    around = [boxes(each.image_id, each.frame) for each in seen]
-    within = [
-        None if own is None else scaled(own, 1 / each.frame.scale)
-        for own, each in zip(around, seen, strict=True)
-    ]
-    pixels = [each.frame.pixels for each in seen]
+    asked = [each if isinstance(each, Trouble) else _with_boxes(plan, boxes, each) for each in batch]
+    known = [each for each in asked if not isinstance(each, Trouble)]
+    within = [None if own is None else scaled(own, 1 / seen.frame.scale) for seen, own in known]
+    pixels = [seen.frame.pixels for seen, _ in known]
     found = pose.predict_many(model, pixels, within, plan.flip_test, plan.batch_size)
-    looked = zip(around, within, found, strict=True)
+    looked = zip(within, found, strict=True)
     results: list[Found | Trouble] = []
-    for each in batch:
+    for each in asked:
         if isinstance(each, Trouble):
             results.append(each)
             continue
-        own, inside, people = next(looked)
-        views = [pose.maps(model, each.frame.pixels, box) for box in _wanted(plan, inside)]
-        results.append(Found(each, _stacked(people, model.skeleton), own, views))
+        seen, own = each
+        inside, people = next(looked)
+        views = [pose.maps(model, seen.frame.pixels, box) for box in _wanted(plan, inside)]
+        results.append(Found(seen, _stacked(people, model.skeleton), own, views))
     return results
+
+
+def _with_boxes(plan: Plan, boxes: Boxes, seen: Seen) -> tuple[Seen, list[pose.Box] | None] | Trouble:
+    """A frame and where people are in it; or why its source has no such boxes."""
+    try:
+        return seen, boxes(seen.image_id, seen.frame)
+    except UserError as error:
+        if plan.live:  # a camera would go on without end
+            raise
+        return Trouble(seen.place, UserError(f"{plan.sources[seen.place].name}: {error}"))
 
 
 def scaled(boxes: Sequence[pose.Box], factors: np.ndarray) -> list[pose.Box]:

@@ -204,6 +204,21 @@ def test_boxes_say_where_people_are(run: Run) -> None:
     assert "each picture is taken for one person" not in done.err
 
 
+def test_a_box_outside_of_one_picture_does_not_stop_the_others(run: Run) -> None:
+    """Nor those that are looked at together with it; of a video that is said once."""
+    for name in ("in/1.png", "in/4.png"):
+        save(name, spot(100, 100))
+    save("in/2.png", spot(20, 20, 40, 40))
+    write_clip(Path("in/3.avi"), [spot(20, 20, 40, 40)] * 3)
+    done = run("in", "--box", 60, 60, 80, 80)
+    assert done.status == 2
+    assert [row["file_name"] for row in done.results] == ["in/1.png", "in/4.png"]
+    lines = [line for line in done.err.splitlines() if line.startswith("skipped: ")]
+    wrong = "--box 60 60 80 80 lies outside of a picture of 40 x 40 pixels"
+    assert lines == [f"skipped: in/{name}: {wrong}" for name in ("2.png", "3.avi")]
+    assert "error: 2 of 4 sources could not be read wholly" in done.err
+
+
 def test_detections_go_to_the_pictures_with_their_numbers(run: Run) -> None:
     for name in ("000000000007.png", "000000000012.png"):
         save(name, np.maximum(spot(60, 60), spot(250, 180)))

@@ -161,3 +161,12 @@ def test_joints_below_the_threshold_are_not_drawn_but_written(
     writer.close()
     assert (drawn != spot(20, 20, 64, 48)).any() == is_drawn
     assert len((tmp_path / "predictions.csv").read_text().splitlines()) == 2
+
+
+def test_a_camera_ends_where_its_frames_have_no_such_boxes(tmp_path: Path) -> None:
+    def nowhere(image_id: int, frame: Frame) -> None:
+        raise UserError("the box lies outside")
+
+    clip = Clip(5, live=True)
+    with pytest.raises(UserError, match="the box lies outside"):
+        predict_all(model(), Plan([clip], tmp_path, views=()), nowhere)
