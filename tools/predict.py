@@ -256,8 +256,10 @@ def open_detector(options: argparse.Namespace) -> "Detector | None":
 
 def read_detections(file: Path, least: float) -> dict[int, list["pose.Box"]]:
     """The boxes around people with a score of at least `least`, by picture. UserError for a damaged file."""
-    from src.datasets.coco_json import load_boxes
-
+    try:
+        from src.datasets.coco_json import load_boxes
+    except ModuleNotFoundError as error:
+        raise UserError(f"--detections needs {error.name}, which is not installed") from None
     found = load_boxes(file)
     by_picture: dict[int, list[pose.Box]] = {}
     chosen = (found.category == PERSON) & (found.score >= least) & (found.box[:, 2:] > 0).all(1)

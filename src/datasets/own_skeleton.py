@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from src.datasets.skeletons import COCO, SKELETONS, Skeleton
 from src.errors import UserError, suggest
@@ -47,6 +46,8 @@ def read_declared(data_dir: Path) -> dict[str, Any]:
     path = data_dir / FILE
     if not path.is_file():
         return {}
+    import yaml  # those who read detections alone need not have it
+
     try:
         declared = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:

@@ -685,6 +685,28 @@ def test_an_exported_network_needs_no_torch(
     assert Path("without/walk-heatmaps.mp4").exists()
 
 
+@pytest.mark.parametrize(
+    "missing, said", [("yaml", "read"), ("pycocotools", "--detections needs pycocotools")]
+)
+def test_detections_need_pycocotools_and_no_yaml(tmp_path: Path, missing: str, said: str) -> None:
+    (tmp_path / "boxes.json").write_text("[]")
+    program = """
+import sys
+from pathlib import Path
+sys.modules[sys.argv[1]] = sys.modules["torch"] = None
+from tests.task_runner import load_script
+predict = load_script(Path(sys.argv[2]))
+try:
+    print("read", predict.read_detections(Path("boxes.json"), 0.5))
+except predict.UserError as error:
+    print(error)
+"""
+    words = [sys.executable, "-c", program, missing, str(PATH)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.stdout.startswith(said), done.stderr
+
+
 def test_a_checkpoint_needs_torch_and_says_so_in_one_line(run: Run) -> None:
     save("a.png", spot(60, 60))
     done = blocked("best.pth", "a.png", "--out", "found")
