@@ -185,6 +185,8 @@ class Camera(Source):
 @contextmanager
 def _capture(what: str | int) -> Iterator[cv2.VideoCapture]:
     """OpenCV's reader of a file or a camera, without its own words on what goes wrong."""
+    if isinstance(what, str):
+        what = os.path.abspath(what)  # else a name such as 10:30.mp4 is taken for an address
     with silent_opencv():
         capture = cv2.VideoCapture(what)
         try:

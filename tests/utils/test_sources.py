@@ -1,5 +1,6 @@
 """What names stand for, and frames as they are meant to be looked at."""
 
+import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,14 @@ def test_frames_of_a_video(suffix: str) -> None:
     assert np.abs(frames[3].pixels.astype(int) - images[3]).mean() < 3  # it is compressed
     red, _, blue = frames[4].pixels[60, 60]
     assert blue > 200 and red < 50
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names have no colons there")
+def test_a_name_is_no_address() -> None:
+    """What stands before a colon, such as that of a time, FFmpeg takes for a protocol."""
+    for name in ("2024-05-01T10:30:15.mp4", "concat:a.mp4"):
+        write_clip(Path("a.mp4"), moving(3)).rename(name)
+        assert len(list(Video(Path(name)).frames())) == 3
 
 
 def test_the_rate_of_an_uneven_video_misses_no_frame() -> None:
