@@ -23,6 +23,14 @@ def writable_folder(path: Path) -> Path:
     return path
 
 
+def require_utf8(path: Path | str) -> None:
+    """UserError for a path that is not UTF-8: OpenCV ends the whole program where a video has one."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{path} has a name that is not UTF-8, with which OpenCV opens no video") from None
+
+
 def unfinished(path: Path) -> Path:
     """A new path beside `path`, for what takes its place when it is whole.
 

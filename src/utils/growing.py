@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from src.errors import UserError
-from src.utils.files import unfinished
+from src.utils.files import require_utf8, unfinished
 
 SPARE = 8 << 20  # bytes that a video leaves on the disk: its end, without which it cannot be read, needs some
 
@@ -110,6 +110,7 @@ class VideoFile:
     MOST = 65_535  # parts of a second that MPEG-4 counts: the higher a rate, the fewer decimals it can have
 
     def __init__(self, path: Path, rate: float, width: int, height: int) -> None:
+        require_utf8(path)
         rate = round(rate, max(0, int(math.log10(self.MOST / rate))))
         self.path, self._rate, self._frames = path, rate, 0
         self._part = unfinished(path).with_suffix(path.suffix)  # by which OpenCV knows the format

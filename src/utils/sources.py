@@ -15,7 +15,7 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -26,6 +26,7 @@ import numpy as np
 
 from src.datasets.images import read_upright, silent_opencv
 from src.errors import UserError
+from src.utils.files import require_utf8
 
 PICTURES = frozenset(
     ".jpg .jpeg .jpe .png .bmp .tif .tiff .webp .jp2 .avif .gif .ppm .pgm .pbm".split()
@@ -134,6 +135,7 @@ class Video(Source):
         number, seconds = 0, 0.0
         with _capture(self.name) as capture:
             if not capture.isOpened():
+                require_utf8(os.path.abspath(self.name))
                 raise UserError(f"video {self.name} is damaged, cut short, or of a format that is not known")
             for number, (told, pixels) in enumerate(_timed(capture), start=1):
                 if number > 1:  # time goes on, even where the file does not tell how
@@ -185,14 +187,23 @@ class Camera(Source):
 @contextmanager
 def _capture(what: str | int) -> Iterator[cv2.VideoCapture]:
     """OpenCV's reader of a file or a camera, without its own words on what goes wrong."""
-    if isinstance(what, str):
-        what = os.path.abspath(what)  # else a name such as 10:30.mp4 is taken for an address
     with silent_opencv():
-        capture = cv2.VideoCapture(what)
+        capture = cv2.VideoCapture(what) if isinstance(what, int) else _file_capture(os.path.abspath(what))
         try:
             yield capture
         finally:
             capture.release()
+
+
+def _file_capture(path: str) -> cv2.VideoCapture:
+    """The reader of a file; of a whole path, since a name such as 10:30.mp4 is taken for an address.
+
+    It is not opened where the path is not UTF-8.
+    """
+    with suppress(UserError):
+        require_utf8(path)
+        return cv2.VideoCapture(path)
+    return cv2.VideoCapture()
 
 
 def _timed(capture: cv2.VideoCapture) -> Iterator[tuple[float, np.ndarray]]:

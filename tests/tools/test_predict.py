@@ -375,6 +375,24 @@ def test_a_video_that_breaks_off_is_kept_as_far_as_it_goes(run: Run) -> None:
     assert len(frames_of(Path("found/walk.mp4"))) == count == len(done.table)
 
 
+@pytest.mark.parametrize("name, out", [(b"caf\xe9.mp4", "found"), (b"cafe.mp4", os.fsdecode(b"caf\xe9"))])
+def test_a_name_of_a_video_that_is_not_utf8_is_one_line(tmp_path: Path, name: bytes, out: str) -> None:
+    """In a Python of its own: OpenCV would end it."""
+    path = os.path.join(os.fsencode(tmp_path), name)
+    try:
+        write_clip(tmp_path / "a.mp4", moving(3)).rename(os.fsdecode(path))
+    except (OSError, UnicodeError):
+        pytest.skip("this file system wants UTF-8")
+    words = [sys.executable, str(PATH), "a.png", os.fsdecode(name), "--out", out, "--detector", "none"]
+    save(str(tmp_path / "a.png"), spot(60, 60))
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, capture_output=True, cwd=tmp_path, env=environment)
+    assert (done.returncode, done.stderr.count(b"Traceback")) == (2, 0), done.stderr
+    assert b"has a name that is not UTF-8, with which OpenCV opens no video" in done.stderr
+    with open(tmp_path / out / "predictions.csv", newline="", encoding="utf-8") as file:
+        assert next(csv.DictReader(file))["file"] == "a.png"
+
+
 def test_a_camera_is_drawn_and_written_down_until_it_is_pulled_out(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
