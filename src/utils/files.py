@@ -102,9 +102,12 @@ def flush_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text such that at every moment `path` is the whole old file or the whole new one."""
+    """Write a text such that at every moment `path` is the whole old file or the whole new one.
+
+    What names of files have that is no UTF-8 is written as JSON does it: \\udcff.
+    """
     with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

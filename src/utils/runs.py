@@ -99,8 +99,8 @@ def _is_run(folder: Path) -> bool:
 
 
 def label_of(folder: Path) -> str:
-    """What a run is called where nobody says: task/name."""
-    return "/".join(folder.resolve().parts[-2:])
+    """What a run is called where nobody says: task/name, in letters that can be drawn."""
+    return "/".join(folder.resolve().parts[-2:]).encode(errors="backslashreplace").decode()
 
 
 def read_run(folder: Path, label: str) -> Run:

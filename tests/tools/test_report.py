@@ -102,6 +102,17 @@ class Page(HTMLParser):
             self.words += f" {data.strip()}"
 
 
+def test_a_run_may_have_a_name_that_is_no_utf8(run: Run, experiments: Path) -> None:
+    name = os.fsdecode(b"jos\xe9")
+    try:
+        (experiments / "hgpose" / "tiny").rename(experiments / "hgpose" / name)
+    except (OSError, UnicodeError):
+        pytest.skip("this file system wants UTF-8")
+    out = experiments / "page.html"
+    assert run(f"hgpose/{name}", "--samples", "0", "--out", str(out)).status == 0
+    assert "hgpose/jos\\udce9" in Page(out).words
+
+
 def test_the_network_is_run_on_as_many_as_asked_for(run: Run, experiments: Path) -> None:
     """Here six, which is no number of whole batches of four."""
     out = experiments / "six.html"

@@ -1,13 +1,14 @@
 """Files appear whole or not at all, and the one that is replaced can stay."""
 
 import errno
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from src.errors import UserError
-from src.utils.files import replacing, write_text
+from src.utils.files import replacing, write_json, write_text
 
 
 def write(path: Path, text: str, kept: Path | None = None) -> None:
@@ -46,6 +47,13 @@ def test_two_names_of_one_file_leave_nothing_behind(tmp_path: Path) -> None:
 def test_a_name_may_be_as_long_as_names_can_be(tmp_path: Path, name: str) -> None:
     write_text(tmp_path / name, "1")
     assert texts(tmp_path) == {name: "1"}
+
+
+def test_names_that_are_no_utf8(tmp_path: Path) -> None:
+    """Such as that of a home folder, which options.json and a report hold."""
+    folder = os.fsdecode(b"/home/jos\xe9")
+    write_json(tmp_path / "a.json", {"folder": folder})
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"folder": folder}
 
 
 def test_what_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

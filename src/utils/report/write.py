@@ -75,7 +75,7 @@ def write_report(folders: Sequence[Path], labels: Sequence[str], out: Path, sett
     settings = replace(settings, pictures=max(1, min(settings.pictures, share)))
     text = _page([_subject(run, names, settings) for run, names in zip(runs, datasets, strict=True)])
     write_text(out, text)
-    note(f"report: {out} ({len(text.encode()) / 1e6:.1f} MB)")
+    note(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 
 def write_run_report(folder: Path, options: Namespace) -> None:
