@@ -31,7 +31,10 @@ from src.utils.files import require_utf8
 PICTURES = frozenset(
     ".jpg .jpeg .jpe .png .bmp .tif .tiff .webp .jp2 .avif .gif .ppm .pgm .pbm".split()
 )  # what is taken from a folder; others are tried when they are named
-VIDEOS = frozenset(".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .flv .ts .mts .m2ts .3gp .ogv".split())
+VIDEOS = frozenset(
+    ".mp4 .m4v .mov .qt .avi .divx .mkv .webm .mpg .mpeg .m2v .vob .wmv .asf .flv .f4v .ts .mts .m2ts .mxf"
+    " .dv .3gp .3g2 .ogv .ogm".split()
+)
 
 MOST_PIXELS = 25_000_000  # of a picture; larger ones are shrunk
 # Frames a second, where a file tells none, or nonsense; a higher one is believed if frames come so.

@@ -34,6 +34,13 @@ def test_a_folder_stands_for_its_pictures_and_videos_in_the_order_of_their_names
     assert names_of(find_sources(["in/[19]*", "in/**/c.png"])) == ["in/9.JPG", "in/10.jpg", "in/deep/c.png"]
 
 
+@pytest.mark.parametrize("suffix", [".asf", ".VOB", ".mxf", ".3g2"])
+def test_videos_of_rare_endings_are_no_damaged_pictures(suffix: str) -> None:
+    write_clip(Path("a.avi"), moving(3)).rename(f"a{suffix}")
+    (video,) = find_sources([f"a{suffix}"])
+    assert len(list(video.frames())) == 3
+
+
 def test_a_number_is_a_camera_unless_it_is_a_file() -> None:
     (camera,) = find_sources(["0"])
     assert isinstance(camera, Camera) and camera.live and camera.count is None
