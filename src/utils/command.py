@@ -88,14 +88,17 @@ def _fail(status: int, text: str) -> NoReturn:
     raise SystemExit(status) from None
 
 
+_END_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
     """Have SIGTERM and SIGHUP raise SystemExit, as Ctrl-C raises KeyboardInterrupt: files are finished then.
 
-    A signal that is ignored, as after nohup, stays so. Elsewhere than in the main thread nothing is changed.
+    Further ones are ignored: a terminal that is closed sends two. A signal that is ignored before, as after
+    nohup, stays so. Elsewhere than in the main thread nothing is changed.
     """
-    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    numbers = _END_SIGNALS if threading.current_thread() is threading.main_thread() else []
     before = {number: signal.getsignal(number) for number in numbers}
     wanted = [number for number, handler in before.items() if handler == signal.SIG_DFL]
     for number in wanted:
@@ -108,6 +111,9 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def _end(number: int, _: FrameType | None) -> NoReturn:
+    for each in _END_SIGNALS:
+        if signal.getsignal(each) is _end:
+            signal.signal(each, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 

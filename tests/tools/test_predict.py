@@ -466,6 +466,30 @@ def test_what_was_finished_before_a_signal_is_whole(
     assert not list(Path("found").glob(".*"))
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no such signal")
+def test_a_second_signal_does_not_stop_what_is_being_finished(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel and the shell both send one when a terminal is closed."""
+    write_clip(Path("walk.mp4"), moving(12))
+    write, close = prediction.Writer.write, growing.VideoFile.close
+
+    def interrupted(self: prediction.Writer, found: prediction.Found, shown: bool) -> np.ndarray:
+        if found.seen.frame.number == 5:
+            signal.raise_signal(signal.SIGTERM)
+        return write(self, found, shown)
+
+    def again(self: growing.VideoFile) -> None:
+        signal.raise_signal(signal.SIGHUP)
+        close(self)
+
+    monkeypatch.setattr(prediction.Writer, "write", interrupted)
+    monkeypatch.setattr(growing.VideoFile, "close", again)
+    assert run("walk.mp4").status == 143
+    assert len(frames_of(Path("found/walk.mp4"))) == 5
+    assert signal.getsignal(signal.SIGHUP) == signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
 def test_a_full_disk_ends_a_video_whole(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     write_clip(Path("walk.mp4"), moving(12))
     room = iter([1 << 30] * 6)
