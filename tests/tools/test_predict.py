@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -439,6 +439,19 @@ def test_only_some_frames(run: Run) -> None:
 # -------------------------------------------------------------------------------------- breaks and errors
 
 
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Signals do what they do by default: a shell has programs in the background ignore some."""
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in names}
+    for number in before:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize("name, status", [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_what_was_finished_before_a_signal_is_whole(
     run: Run, monkeypatch: pytest.MonkeyPatch, name: str, status: int
@@ -466,6 +479,7 @@ def test_what_was_finished_before_a_signal_is_whole(
     assert not list(Path("found").glob(".*"))
 
 
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no such signal")
 def test_a_second_signal_does_not_stop_what_is_being_finished(
     run: Run, monkeypatch: pytest.MonkeyPatch
