@@ -146,6 +146,8 @@ def read_plain(path: str | Path, hint: str = "") -> Any:
     except Exception as error:  # a damaged file can raise nearly anything
         known = isinstance(error, OSError | ValueError | BadZipFile)
         cause = f" ({shorten(getattr(error, 'strerror', None) or str(error), 100)})" if known else ""
+        if path.suffix.lower() == ".onnx":
+            raise UserError(f"{path} is an exported file; what it was made of is wanted, a .pth") from None
         raise DamagedError(f"{path} is damaged, or is no PyTorch checkpoint{cause}") from error
 
 

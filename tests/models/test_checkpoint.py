@@ -88,6 +88,9 @@ def test_unusable_files_are_told_apart(tmp_path):
         path.write_bytes(content)
         with pytest.raises(UserError, match="damaged, or is no PyTorch checkpoint"):
             read_checkpoint(path)
+    path.rename(tmp_path / "a.onnx")
+    with pytest.raises(UserError, match="is an exported file; what it was made of is wanted"):
+        read_checkpoint(tmp_path / "a.onnx")
     for whole in (torch.zeros(3), {"state_dict": {"conv1.weight": torch.zeros(3)}}):
         torch.save(whole, path)
         with pytest.raises(UserError, match=r"not a checkpoint of this project; .*tools/convert\.py"):

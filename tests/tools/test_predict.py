@@ -609,6 +609,10 @@ def test_the_folder_of_a_run_names_its_best_network(
     done = Outcome(capsys, Path("found"), ["exp/first", "a.png", "--out", "found"])
     assert done.status == 0 and opened == [str(Path("exp/first/best.pth"))]
     assert [row["file"] for row in done.table] == ["a.png"]
+    Path("exp/first/best.pth").rename("exp/first/checkpoint.pth")
+    Path("exp/first/options.json").write_text("{}")
+    done = Outcome(capsys, Path("found"), ["exp/first", "a.png", "--out", "other"])
+    assert done.status == 2 and f"error: run {Path('exp/first')} has no best.pth yet;" in done.err
 
 
 def test_few_joints_above_the_threshold_are_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
