@@ -5,7 +5,7 @@ processors spend on a frame in each part, beside what they spend in the network.
 batch after the other, and its threads wait for each other in every layer; a video has as many calls at once
 as there are threads, each with one of them. So the first row may be above 1. The second compares with such
 calls alone, whose rate cannot be reached. The clip is long enough for what happens once in any video to be a
-hundredth of it: at the end one of the calls goes on alone, for the time of a frame or two.
+hundredth of it: at the end one of the calls goes on alone, for the time of up to four frames.
 """
 
 import statistics
@@ -42,7 +42,7 @@ GOAL = 0.9  # share of the network's rate; none for a GPU or a small network, wh
 
 def cases(options: Options) -> Iterator[Item]:
     """The rate of a video from end to end."""
-    stacks, feats, count = (2, 64, 8) if options.quick else (2, 256, 128)
+    stacks, feats, count = (2, 64, 8) if options.quick else (2, 256, 256)
     with TemporaryDirectory() as name:
         folder = Path(name)
         source = write_video(folder / "people.mp4", count)
