@@ -23,12 +23,19 @@ def writable_folder(path: Path) -> Path:
     return path
 
 
-def require_utf8(path: Path | str) -> None:
-    """UserError for a path that is not UTF-8: OpenCV ends the whole program where a video has one."""
+def is_utf8(path: Path | str) -> bool:
+    """Whether a path is UTF-8: OpenCV ends the whole program where that of a video is not."""
     try:
         os.fspath(path).encode()
     except UnicodeEncodeError:
-        raise UserError(f"{path} has a name that is not UTF-8, with which OpenCV opens no video") from None
+        return False
+    return True
+
+
+def require_utf8(path: Path | str) -> None:
+    """UserError for the path of a video that is not UTF-8."""
+    if not is_utf8(path):
+        raise UserError(f"{path} has a name that is not UTF-8, with which OpenCV opens no video")
 
 
 def unfinished(path: Path) -> Path:

@@ -15,7 +15,7 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -26,7 +26,7 @@ import numpy as np
 
 from src.datasets.images import read_upright, silent_opencv
 from src.errors import UserError
-from src.utils.files import require_utf8
+from src.utils.files import is_utf8, require_utf8
 
 PICTURES = frozenset(
     ".jpg .jpeg .jpe .png .bmp .tif .tiff .webp .jp2 .avif .gif .ppm .pgm .pbm".split()
@@ -121,7 +121,7 @@ class Video(Source):
             rate = capture.get(cv2.CAP_PROP_FPS)
             count = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
             times = np.array(list(islice(_times(capture), PROBED)))
-            if not (math.isfinite(rate) and (0 < rate <= HIGHEST_RATE or _is_even(rate, times))):
+            if not (math.isfinite(rate) and (0 < rate <= HIGHEST_RATE or _is_even(rate, np.diff(times)))):
                 rate = USUAL_RATE
             return _fitting(rate, times), count, count / rate
 
@@ -203,10 +203,7 @@ def _file_capture(path: str) -> cv2.VideoCapture:
 
     It is not opened where the path is not UTF-8.
     """
-    with suppress(UserError):
-        require_utf8(path)
-        return cv2.VideoCapture(path)
-    return cv2.VideoCapture()
+    return cv2.VideoCapture(path) if is_utf8(path) else cv2.VideoCapture()
 
 
 def _timed(capture: cv2.VideoCapture) -> Iterator[tuple[float, np.ndarray]]:
@@ -231,14 +228,14 @@ def _fitting(rate: float, times: np.ndarray) -> float:
     """The rate that a file tells, if its frames come so; else, as that is a mean, one that misses none."""
     gaps = np.diff(times)
     gaps = gaps[gaps >= 1 / HIGHEST_RATE]
-    if not len(gaps) or np.abs(gaps * rate - 1).max() < UNEVEN:
+    if not len(gaps) or _is_even(rate, gaps):
         return rate
     return round(1 / float(gaps.min()), 3)
 
 
-def _is_even(rate: float, times: np.ndarray) -> bool:
-    """Whether frames come at a rate, as their times tell."""
-    return len(times) > 1 and bool(np.abs(np.diff(times) * rate - 1).max() < UNEVEN)
+def _is_even(rate: float, gaps: np.ndarray) -> bool:
+    """Whether frames come at a rate, as the seconds between them tell; not if there are none."""
+    return len(gaps) > 0 and bool(np.abs(gaps * rate - 1).max() < UNEVEN)
 
 
 def find_sources(names: Iterable[str], listed: Iterable[str] = ()) -> list[Source]:
