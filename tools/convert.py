@@ -29,6 +29,7 @@ from src.datasets.skeletons import SKELETONS, Skeleton, skeleton
 from src.errors import UserError
 from src.models import build, check_input, outline
 from src.utils.command import CommandParser, command
+from src.utils.files import require_free
 
 if TYPE_CHECKING:  # slow to import: options are checked without it
     from torch import Tensor
@@ -127,8 +128,7 @@ def convert(options: argparse.Namespace) -> None:
 
     if options.out.exists() and options.old.exists() and options.out.samefile(options.old):
         raise UserError(f"{options.out} is the old checkpoint itself; choose another --out")
-    if options.out.exists() and not options.overwrite:
-        raise UserError(f"{options.out} exists already; --overwrite replaces it, another --out keeps it")
+    require_free(options.out, options.overwrite)
     answers = read_answers(find_answers(options)) if options.check else None
     weights, others = find_weights(options.old, options.entry)
     source = recognise(weights, options.old)

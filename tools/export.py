@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from src.errors import UserError
 from src.utils.command import CommandParser, command, note
-from src.utils.files import replacing, writable_folder
+from src.utils.files import replacing, require_free, writable_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,8 +67,7 @@ def get_options(argv: Sequence[str]) -> argparse.Namespace:
         raise UserError(f"--opset is 13 to 20, not {options.opset}")
     if options.out.resolve() == options.checkpoint.resolve():
         raise UserError(f"{options.out} is the checkpoint itself; choose another --out")
-    if options.out.exists() and not options.overwrite:
-        raise UserError(f"{options.out} exists already; --overwrite replaces it, another --out keeps it")
+    require_free(options.out, options.overwrite)
     missing = [package for package in ("onnx", "onnxruntime") if find_spec(package) is None]
     if missing and kind == ".onnx":
         raise UserError(f"exporting needs {' and '.join(missing)}: pip install -e '.[export]'")

@@ -23,6 +23,12 @@ def writable_folder(path: Path) -> Path:
     return path
 
 
+def require_free(path: Path, overwrite: bool) -> None:
+    """UserError if a file is there that `--out` names, and `--overwrite` does not let go."""
+    if path.exists() and not overwrite:
+        raise UserError(f"{path} exists already; --overwrite replaces it, another --out keeps it")
+
+
 def is_utf8(path: Path | str) -> bool:
     """Whether a path is UTF-8: OpenCV ends the whole program where that of a video is not."""
     try:

@@ -23,6 +23,7 @@ from src.errors import UserError
 from src.evaluation.grouping import People
 from src.utils.ahead import ahead, side_by_side
 from src.utils.command import note
+from src.utils.files import require_free
 from src.utils.growing import CsvTable, JsonList, VideoFile
 from src.utils.pictures import PEOPLE, Colour, draw_people, maps_overlay, save_image, tags_overlay
 from src.utils.progress import Progress
@@ -101,8 +102,7 @@ class Plan:
         for path in written:
             if path.resolve() in sources:
                 raise UserError(f"{path} is one of the sources; choose another --out")
-            if path.exists() and not overwrite:
-                raise UserError(f"{path} exists already; --overwrite replaces it, another --out keeps it")
+            require_free(path, overwrite)
 
 
 class Seen(NamedTuple):
