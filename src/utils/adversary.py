@@ -180,8 +180,7 @@ def _discriminator(num_joints: int, options: Namespace, device: torch.device) ->
     if options.sync_batchnorm:
         distributed.synchronise(network, device)
     network.grad_checkpoint = options.grad_checkpoint == "always"
-    favour_onednn(place(network, device, options.channels_last))
-    return network
+    return favour_onednn(place(network, device, options.channels_last))
 
 
 def _judged(network: nn.Module, images: Tensor, heatmaps: Tensor) -> Tensor:

@@ -97,8 +97,8 @@ class _Pointwise(nn.Conv2d):
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, dilation, self.groups)
 
 
-def favour_onednn(network: nn.Module) -> None:
-    """Have oneDNN, where PyTorch has it, compute convolutions of size 1 of a network on a CPU.
+def favour_onednn(network: Network) -> Network:
+    """The network, with convolutions of size 1 that oneDNN computes on a CPU, where PyTorch has it.
 
     Not for a network that is exported: other programs take such a convolution for what it seems to be.
     """
@@ -106,6 +106,7 @@ def favour_onednn(network: nn.Module) -> None:
         for module in network.modules():
             if type(module) is nn.Conv2d and module.kernel_size == (1, 1):
                 module.__class__ = _Pointwise
+    return network
 
 
 def compiled(function: Callable[..., Any], options: Namespace) -> Callable[..., Any]:
