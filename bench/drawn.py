@@ -49,9 +49,8 @@ from src.utils import single_person
 from src.utils.command import command, note
 from src.utils.curves import COLOURS, STYLE, SUFFIXES, save_figure
 from src.utils.device import choose_device
-from src.utils.experiment import NEWEST
 from src.utils.files import writable_folder
-from src.utils.options import ROOT, Parser, count, one_of, path, positive, positive_real
+from src.utils.options import NEWEST, ROOT, Parser, count, one_of, path, positive, positive_real
 
 TASK, RECIPE = "hgpose", ROOT / "hgpose" / "recipes" / "laptop.yaml"
 EPOCH = 250  # iterations between checkpoints

@@ -23,7 +23,7 @@ from src.errors import UserError
 from src.pretrained import shipped
 from src.utils.command import command, ended_by_signals, note
 from src.utils.files import writable_folder
-from src.utils.options import AMP, BEST, OPTIONS_FILE, Parser, path, positive, positive_real, share
+from src.utils.options import AMP, BEST, NEWEST, OPTIONS_FILE, Parser, path, positive, positive_real, share
 
 if TYPE_CHECKING:  # slow to import: options are checked without them
     from src import pose
@@ -121,7 +121,7 @@ def _told_apart(words: Sequence[str]) -> tuple[str, list[str]]:
     if (Path(first) / BEST).is_file():  # the folder of a run
         first = str(Path(first) / BEST)
     elif (Path(first) / OPTIONS_FILE).is_file():
-        newest = Path(first) / "checkpoint.pth"
+        newest = Path(first) / NEWEST
         raise UserError(f"run {first} has no {BEST} yet; {newest} has its newest weights, once it is there")
     if any(map(_is_checkpoint, others)):
         raise UserError(f"{next(filter(_is_checkpoint, others))}: one checkpoint comes first, and no other")

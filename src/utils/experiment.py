@@ -22,11 +22,11 @@ from src.models.checkpoint import DamagedError, read_checkpoint, save_checkpoint
 from src.utils.command import note, reason
 from src.utils.files import flush_folder, unfinished, writable_folder, write_json, write_text
 from src.utils.lock import HeldError, check_free, hold
-from src.utils.options import BEST, OPTIONS_FILE, ROOT
+from src.utils.options import BEST, NEWEST, OPTIONS_FILE, ROOT
 from src.utils.processes import is_main
 
 Row = dict[str, Any]
-NEWEST, PREVIOUS = "checkpoint.pth", "previous.pth"
+PREVIOUS = "previous.pth"
 LOCK = "lock"
 
 

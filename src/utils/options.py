@@ -23,7 +23,7 @@ from src.losses import COORDINATE_LOSSES, HEATMAP_LOSSES
 from src.utils.files import from_here
 
 ROOT = Path(__file__).resolve().parents[2]
-OPTIONS_FILE, BEST = "options.json", "best.pth"  # in the folder of an experiment
+OPTIONS_FILE, BEST, NEWEST = "options.json", "best.pth", "checkpoint.pth"  # in the folder of an experiment
 QUARTER, DARK = "quarter", "dark"  # ways to decode heatmaps
 GROUPINGS = ("view", "torso", "action")  # of people, see src/evaluation/breakdown.py
 

@@ -45,9 +45,8 @@ from src.evaluation.submission import write_mpii
 from src.utils.bars import Scores, table
 from src.utils.command import note
 from src.utils.device import choose_device
-from src.utils.experiment import NEWEST
 from src.utils.files import writable_folder, write_json
-from src.utils.options import BEST, DARK, OPTIONS_FILE, stored_options
+from src.utils.options import BEST, DARK, NEWEST, OPTIONS_FILE, stored_options
 from src.utils.pictures import prediction_grid, save_image
 from src.utils.single_person import validation_batches, write_predictions
 from src.utils.speed import precision

@@ -24,10 +24,10 @@ from src.models.layers import PoseNetwork
 from src.utils import distributed
 from src.utils.command import note
 from src.utils.device import describe, to_device
-from src.utils.experiment import NEWEST, Experiment, Row
+from src.utils.experiment import Experiment, Row
 from src.utils.files import write_json
 from src.utils.optimization import learning_rate
-from src.utils.options import BEST
+from src.utils.options import BEST, NEWEST
 from src.utils.processes import is_main, leave, own_share, processes
 from src.utils.progress import Progress, clock
 from src.utils.words import counted

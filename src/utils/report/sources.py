@@ -12,8 +12,7 @@ from src.datasets.skeletons import Skeleton
 from src.errors import UserError
 from src.utils.command import note
 from src.utils.device import choose_device
-from src.utils.experiment import NEWEST
-from src.utils.options import BEST, Parser, parse_test, stored_options
+from src.utils.options import BEST, NEWEST, Parser, parse_test, stored_options
 from src.utils.report.findings import Settings
 
 Predictions = TypeVar("Predictions")
